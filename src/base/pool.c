@@ -1,0 +1,117 @@
+#include "base/pool.h"
+#include <stdlib.h>
+#include <string.h>
+
+struct pool_free_chunk {
+    struct pool_free_chunk *next;
+};
+
+void pool_init(struct pool *pool, size_t limit_bytes, uint32_t free_max) {
+    memset(pool, 0, sizeof *pool);
+    pool->limit = limit_bytes;
+    pool->free_max = free_max;
+}
+
+/* Chunks that other threads gave back become ours in one exchange. */
+static void take_over_remote(struct pool *pool) {
+    if (!atomic_load_explicit(&pool->remote, memory_order_relaxed)) return;
+    struct pool_free_chunk *chunk = atomic_exchange_explicit(&pool->remote, NULL, memory_order_acquire);
+    while (chunk) {
+        struct pool_free_chunk *next = chunk->next;
+        if (pool->free_count < pool->free_max) {
+            chunk->next = pool->free;
+            pool->free = chunk;
+            pool->free_count++;
+        } else {
+            free(chunk);
+        }
+        chunk = next;
+    }
+}
+
+void pool_destroy(struct pool *pool) {
+    take_over_remote(pool);
+    assert(atomic_load(&pool->used) == 0);
+    while (pool->free) {
+        struct pool_free_chunk *chunk = pool->free;
+        pool->free = chunk->next;
+        free(chunk);
+    }
+    pool->free_count = 0;
+}
+
+static bool charge(struct pool *pool, size_t bytes) {
+    if (pool->fail_at && --pool->fail_at == 0) return false;
+    size_t used = atomic_fetch_add_explicit(&pool->used, bytes, memory_order_relaxed) + bytes;
+    if (pool->limit && used > pool->limit) {
+        atomic_fetch_sub_explicit(&pool->used, bytes, memory_order_relaxed);
+        return false;
+    }
+    if (used > pool->used_max) pool->used_max = used;
+    return true;
+}
+
+static void discharge(struct pool *pool, size_t bytes) {
+    size_t before = atomic_fetch_sub_explicit(&pool->used, bytes, memory_order_relaxed);
+    assert(before >= bytes);
+}
+
+void *pool_alloc(struct pool *pool, size_t bytes) {
+    if (!charge(pool, bytes)) return NULL;
+    if (bytes == POOL_CHUNK_BYTES) {
+        take_over_remote(pool);
+        struct pool_free_chunk *chunk = pool->free;
+        if (chunk) {
+            pool->free = chunk->next;
+            pool->free_count--;
+            return chunk;
+        }
+    }
+    void *memory = malloc(bytes ? bytes : 1);
+    if (!memory) discharge(pool, bytes);
+    return memory;
+}
+
+void *pool_zero_alloc(struct pool *pool, size_t bytes) {
+    void *memory = pool_alloc(pool, bytes);
+    if (memory) memset(memory, 0, bytes);
+    return memory;
+}
+
+void *pool_realloc(struct pool *pool, void *old, size_t old_bytes, size_t bytes) {
+    void *memory = pool_alloc(pool, bytes);
+    if (!memory) return NULL;
+    if (old) {
+        memcpy(memory, old, old_bytes < bytes ? old_bytes : bytes);
+        pool_free(pool, old, old_bytes);
+    }
+    return memory;
+}
+
+void pool_free(struct pool *pool, void *memory, size_t bytes) {
+    if (!memory) return;
+    discharge(pool, bytes);
+    if (bytes == POOL_CHUNK_BYTES && pool->free_count < pool->free_max) {
+        struct pool_free_chunk *chunk = memory;
+        chunk->next = pool->free;
+        pool->free = chunk;
+        pool->free_count++;
+        return;
+    }
+    free(memory);
+}
+
+void pool_free_remote(struct pool *pool, void *memory, size_t bytes) {
+    if (!memory) return;
+    if (bytes != POOL_CHUNK_BYTES) {
+        discharge(pool, bytes);
+        free(memory);
+        return;
+    }
+    struct pool_free_chunk *chunk = memory;
+    chunk->next = atomic_load_explicit(&pool->remote, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&pool->remote, &chunk->next, chunk, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+    discharge(pool, bytes);
+}

@@ -1,0 +1,37 @@
+/* base/pool.h - memory within a budget: chunks of one size, kept for reuse, and the few larger pieces.
+ *
+ * The only place (with the tools) where memory comes from the general heap. A pool belongs to one shard and is not
+ * locked; pieces that travel between shards are freed to the pool that is named in them, through pool_free_remote.
+ * Always: used <= limit; what does not fit is refused with NULL, which is an ordinary answer.
+ */
+#pragma once
+#include "base/assert.h"
+#include "base/units.h"
+#include <stdatomic.h>
+
+struct pool_free_chunk;
+struct pool {
+    size_t limit;                            /* bytes that may be out at once; 0: no limit          */
+    _Atomic size_t used;                     /* bytes that are out                                  */
+    size_t used_max;                         /* the most that was out, for metrics                  */
+    struct pool_free_chunk *free;            /* chunks of POOL_CHUNK_BYTES kept for reuse           */
+    uint32_t free_count;
+    uint32_t free_max;                       /* chunks kept at most; more go back to the heap       */
+    _Atomic(struct pool_free_chunk *) remote;/* returned by other threads, taken over in pool_alloc */
+    uint64_t fail_at;                        /* tests: the n-th allocation from now fails; 0: none  */
+};
+
+enum { POOL_CHUNK_BYTES = 4096 };
+
+void pool_init(struct pool *pool, size_t limit_bytes, uint32_t free_max);
+void pool_destroy(struct pool *pool);        /* asserts that nothing is out */
+
+/* Memory is aligned for any type and not zeroed. NULL: over budget. */
+must_use void *pool_alloc(struct pool *pool, size_t bytes);
+/* Grows or shrinks; the old piece stays valid when NULL comes back. */
+must_use void *pool_realloc(struct pool *pool, void *old, size_t old_bytes, size_t bytes);
+void pool_free(struct pool *pool, void *memory, size_t bytes);        /* NULL is fine; bytes as allocated */
+void pool_free_remote(struct pool *pool, void *memory, size_t bytes); /* from any thread                  */
+
+#define POOL_NEW(pool, type) ((type *)pool_zero_alloc((pool), sizeof(type)))
+must_use void *pool_zero_alloc(struct pool *pool, size_t bytes);
