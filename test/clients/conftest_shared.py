@@ -1,0 +1,69 @@
+"""A Moldau node as a user would start it, `moldau dev` in a folder of its own, and the tools."""
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MOLDAU = pathlib.Path(os.environ.get("MOLDAU", ROOT / "build" / "moldau"))
+TOOLS = MOLDAU.parent / "bin"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Node:
+    """A node that can be stopped, killed and started again over the same folder and port."""
+
+    def __init__(self, folder, options=()):
+        self.folder = pathlib.Path(folder)
+        self.port = free_port()
+        self.options = list(options)
+        self.process = None
+        self.log = self.folder.parent / (self.folder.name + ".log")
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def start(self):
+        out = open(self.log, "ab")
+        at = out.tell()
+        self.process = subprocess.Popen(
+            [MOLDAU, "dev", "--dir", self.folder, "--port", str(self.port), *self.options],
+            stdout=out, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with open(self.log, "rb") as text:
+                text.seek(at)
+                if b"ready" in text.read():
+                    return self
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.01)
+        raise AssertionError("the node did not become ready:\n" + self.log.read_text(errors="replace")[-3000:])
+
+    def stop(self):
+        """A clean stop: SIGTERM, exit status 0, soon."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=20) == 0, self.log.read_text(errors="replace")[-3000:]
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+
+def run(*command, input=None, timeout=60, check=True):
+    """Runs a tool; answers its output. Text in, text out."""
+    done = subprocess.run([str(word) for word in command], input=input, capture_output=True, text=True, timeout=timeout)
+    if check:
+        assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done

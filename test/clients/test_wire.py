@@ -1,0 +1,92 @@
+"""Plain sockets: what a connection gets that no client library would send."""
+import socket
+import struct
+import time
+
+import pytest
+
+
+class Raw:
+    def __init__(self, node):
+        self.socket = socket.create_connection(("127.0.0.1", node.port), timeout=10)
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def request(self, key, version, body=b"", correlation=7, flexible=False):
+        header = struct.pack(">hhih", key, version, correlation, 4) + b"test" + (b"\0" if flexible else b"")
+        frame = header + body
+        self.send(struct.pack(">i", len(frame)) + frame)
+
+    def answer(self):
+        size = struct.unpack(">i", self.exactly(4))[0]
+        return self.exactly(size)
+
+    def exactly(self, count):
+        data = b""
+        while len(data) < count:
+            part = self.socket.recv(count - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
+
+    def is_closed(self):
+        try:
+            return self.socket.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+def served(node):
+    raw = Raw(node)
+    raw.request(18, 0)
+    answer = raw.answer()
+    assert answer[:6] == struct.pack(">ih", 7, 0)
+    count = struct.unpack(">i", answer[6:10])[0]
+    return {k: (low, high) for k, low, high in struct.iter_unpack(">hhh", answer[10:10 + count * 6])}
+
+
+def test_what_is_advertised(node):
+    apis = served(node)
+    assert apis[0] == (3, 13) or apis[0] == (0, 13)
+    assert apis[1][1] >= 17 and apis[3] == (0, 13) and apis[18][1] >= 4
+    for absent in (26, 27, 36, 68, 78):  # EndTxn, WriteTxnMarkers, SaslAuthenticate, ConsumerGroupHeartbeat, ShareFetch
+        assert absent not in apis
+
+
+def test_api_versions_of_an_unknown_version_is_answered_in_version_0(node):
+    raw = Raw(node)
+    raw.request(18, 99)
+    answer = raw.answer()
+    assert struct.unpack(">ih", answer[:6]) == (7, 35)
+    raw.request(18, 0)  # and the connection goes on
+    assert raw.answer()[:6] == struct.pack(">ih", 7, 0)
+
+
+@pytest.mark.parametrize("frame", [
+    struct.pack(">i", -1), struct.pack(">i", 2**31 - 1), struct.pack(">i", 104857601), struct.pack(">ih", 2, 18),
+    struct.pack(">ihhih", 10, 9999, 0, 1, -1), struct.pack(">ihhih", 10, 26, 3, 1, -1), struct.pack(">ihhih", 10, 3, 99, 1, -1),
+    struct.pack(">ihhih", 10, -1, 0, 1, -1), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    struct.pack(">ihhihi", 14, 3, 1, 1, -1, 2**31 - 1), struct.pack(">ihhihih", 16, 3, 1, 1, -1, 1, -1)])
+def test_what_cannot_be_read_ends_the_connection_and_nothing_else(node, frame):
+    other, raw = Raw(node), Raw(node)
+    raw.send(frame)
+    assert raw.is_closed()
+    other.request(18, 0)
+    assert other.answer()[:6] == struct.pack(">ih", 7, 0)
+
+
+def test_requests_are_answered_in_order(node):
+    raw = Raw(node)
+    for i in range(50):
+        raw.request(18 if i % 2 else 3, 0 if i % 2 else 1, b"" if i % 2 else struct.pack(">i", 0), correlation=i)
+    assert [struct.unpack(">i", raw.answer()[:4])[0] for i in range(50)] == list(range(50))
+
+
+def test_a_frame_that_comes_byte_by_byte(node):
+    raw = Raw(node)
+    for byte in struct.pack(">ihhih", 14, 18, 0, 9, 4) + b"test":
+        raw.send(bytes([byte]))
+        time.sleep(0.002)
+    assert raw.answer()[:6] == struct.pack(">ih", 9, 0)

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Tests against Apache Kafka itself: its Java clients, its command-line tools, its readers of log files, its node.
+# `./dev interop [pytest options]` calls this; the jars go to build/interop.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+copy=org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
+for part in server tools; do
+  [ -f build/interop/$part/.complete ] && continue
+  mkdir -p build/interop/$part
+  mvn -B -q -f test/interop/$part.pom.xml $copy -DincludeScope=runtime -DoutputDirectory="$PWD/build/interop/$part"
+  touch build/interop/$part/.complete
+done
+exec build/venv/bin/pytest -q -p no:cacheprovider test/interop "$@"
