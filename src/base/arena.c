@@ -13,6 +13,11 @@ void arena_init(struct arena *arena, struct pool *pool, size_t limit_bytes) {
     *arena = (struct arena){.pool = pool, .limit = limit_bytes};
 }
 
+void arena_init_travelling(struct arena *arena, struct pool *pool, size_t limit_bytes) {
+    arena_init(arena, pool, limit_bytes);
+    arena->travels = true;
+}
+
 static void use_chunk(struct arena *arena, struct arena_chunk *chunk) {
     arena->next = (uint8_t *)(chunk + 1);
     arena->end = (uint8_t *)chunk + chunk->bytes;
@@ -24,7 +29,8 @@ static void free_chunks(struct arena *arena, struct arena_chunk *keep) {
         struct arena_chunk *next = chunk->next;
         if (chunk != keep) {
             arena->bytes -= chunk->bytes;
-            pool_free(arena->pool, chunk, chunk->bytes);
+            if (arena->travels) pool_free_shared(arena->pool, chunk, chunk->bytes);
+            else pool_free(arena->pool, chunk, chunk->bytes);
         }
         chunk = next;
     }
@@ -51,7 +57,7 @@ static void *grow(struct arena *arena, size_t bytes) {
     size_t want = bytes + sizeof(struct arena_chunk);
     if (want < POOL_CHUNK_BYTES) want = POOL_CHUNK_BYTES;
     if (arena->limit && (want > arena->limit || arena->bytes > arena->limit - want)) return NULL;
-    struct arena_chunk *chunk = pool_alloc(arena->pool, want);
+    struct arena_chunk *chunk = arena->travels ? pool_alloc_shared(arena->pool, want) : pool_alloc(arena->pool, want);
     if (!chunk) return NULL;
     chunk->bytes = want;
     arena->bytes += want;

@@ -12,9 +12,12 @@ struct arena {
     uint8_t *next, *end;        /* free room in the newest chunk                  */
     size_t bytes;               /* what was taken from the pool                   */
     size_t limit;               /* no more than this from the pool; 0: the pool's */
+    bool travels;               /* goes between threads: takes and gives past the pool's free list */
 };
 
 void arena_init(struct arena *arena, struct pool *pool, size_t limit_bytes);
+/* An arena that travels with a message: on one thread at a time, which need not be the pool's. */
+void arena_init_travelling(struct arena *arena, struct pool *pool, size_t limit_bytes);
 void arena_reset(struct arena *arena);   /* keeps one chunk for the next use */
 void arena_destroy(struct arena *arena); /* the arena may be initialised again */
 

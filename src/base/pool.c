@@ -40,13 +40,19 @@ void pool_destroy(struct pool *pool) {
     pool->free_count = 0;
 }
 
-static bool charge(struct pool *pool, size_t bytes) {
-    if (pool->fail_at && --pool->fail_at == 0) return false;
+static bool charge_any(struct pool *pool, size_t bytes) {
     size_t used = atomic_fetch_add_explicit(&pool->used, bytes, memory_order_relaxed) + bytes;
     if (pool->limit && used > pool->limit) {
         atomic_fetch_sub_explicit(&pool->used, bytes, memory_order_relaxed);
         return false;
     }
+    return true;
+}
+
+static bool charge(struct pool *pool, size_t bytes) {
+    if (pool->fail_at && --pool->fail_at == 0) return false;
+    if (!charge_any(pool, bytes)) return false;
+    size_t used = atomic_load_explicit(&pool->used, memory_order_relaxed);
     if (used > pool->used_max) pool->used_max = used;
     return true;
 }
@@ -70,6 +76,19 @@ void *pool_alloc(struct pool *pool, size_t bytes) {
     void *memory = malloc(bytes ? bytes : 1);
     if (!memory) discharge(pool, bytes);
     return memory;
+}
+
+void *pool_alloc_shared(struct pool *pool, size_t bytes) {
+    if (!charge_any(pool, bytes)) return NULL;
+    void *memory = malloc(bytes ? bytes : 1);
+    if (!memory) discharge(pool, bytes);
+    return memory;
+}
+
+void pool_free_shared(struct pool *pool, void *memory, size_t bytes) {
+    if (!memory) return;
+    discharge(pool, bytes);
+    free(memory);
 }
 
 void *pool_zero_alloc(struct pool *pool, size_t bytes) {

@@ -13,7 +13,7 @@ struct pool_free_chunk;
 struct pool {
     size_t limit;                            /* bytes that may be out at once; 0: no limit          */
     _Atomic size_t used;                     /* bytes that are out                                  */
-    size_t used_max;                         /* the most that was out, for metrics                  */
+    size_t used_max;                         /* the most that was out, for metrics: about           */
     struct pool_free_chunk *free;            /* chunks of POOL_CHUNK_BYTES kept for reuse           */
     uint32_t free_count;
     uint32_t free_max;                       /* chunks kept at most; more go back to the heap       */
@@ -32,6 +32,10 @@ must_use void *pool_alloc(struct pool *pool, size_t bytes);
 must_use void *pool_realloc(struct pool *pool, void *old, size_t old_bytes, size_t bytes);
 void pool_free(struct pool *pool, void *memory, size_t bytes);        /* NULL is fine; bytes as allocated */
 void pool_free_remote(struct pool *pool, void *memory, size_t bytes); /* from any thread                  */
+
+/* From any thread, past the free list: straight from the heap and back, within the same budget. */
+must_use void *pool_alloc_shared(struct pool *pool, size_t bytes);
+void pool_free_shared(struct pool *pool, void *memory, size_t bytes);
 
 #define POOL_NEW(pool, type) ((type *)pool_zero_alloc((pool), sizeof(type)))
 must_use void *pool_zero_alloc(struct pool *pool, size_t bytes);
