@@ -140,3 +140,24 @@ TEST(java_hash_counts_utf16_units) {
     assert_int_equal(java_string_hash(span_text("")), 0);
     assert_int_equal(java_string_hash(span_text("\xf0\x9f\x98\x80")), 31 * 0xd83d + 0xde00);
 }
+
+/* What a child takes counts in its parent's budget, and a refusal there leaves both as they were. */
+TEST(pool_child_charges_its_parent) {
+    struct pool parent, child;
+    pool_init(&parent, 10000, 4);
+    pool_init_child(&child, &parent, 9000);
+    void *a = pool_alloc(&child, 6000);
+    assert_non_null(a);
+    assert_int_equal(parent.used, 6000);
+    void *b = pool_alloc(&parent, 3000);
+    assert_non_null(b);
+    assert_null(pool_alloc(&child, 2000)); /* fits the child, not the parent */
+    assert_int_equal(child.used, 6000);
+    assert_int_equal(parent.used, 9000);
+    assert_null(pool_alloc(&child, 3500)); /* does not fit the child */
+    assert_int_equal(parent.used, 9000);
+    pool_free(&child, a, 6000);
+    pool_free(&parent, b, 3000);
+    pool_destroy(&child);
+    pool_destroy(&parent);
+}

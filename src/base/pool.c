@@ -12,6 +12,11 @@ void pool_init(struct pool *pool, size_t limit_bytes, uint32_t free_max) {
     pool->free_max = free_max;
 }
 
+void pool_init_child(struct pool *pool, struct pool *parent, size_t limit_bytes) {
+    pool_init(pool, limit_bytes, 0);
+    pool->parent = parent;
+}
+
 /* Chunks that other threads gave back become ours in one exchange. */
 static void take_over_remote(struct pool *pool) {
     if (!atomic_load_explicit(&pool->remote, memory_order_relaxed)) return;
@@ -40,26 +45,30 @@ void pool_destroy(struct pool *pool) {
     pool->free_count = 0;
 }
 
-static bool charge_any(struct pool *pool, size_t bytes) {
-    size_t used = atomic_fetch_add_explicit(&pool->used, bytes, memory_order_relaxed) + bytes;
-    if (pool->limit && used > pool->limit) {
-        atomic_fetch_sub_explicit(&pool->used, bytes, memory_order_relaxed);
-        return false;
+static void discharge(struct pool *pool, size_t bytes) {
+    for (; pool; pool = pool->parent) {
+        size_t before = atomic_fetch_sub_explicit(&pool->used, bytes, memory_order_relaxed);
+        assert(before >= bytes);
     }
-    return true;
 }
 
 static bool charge(struct pool *pool, size_t bytes) {
-    if (pool->fail_at && --pool->fail_at == 0) return false;
-    if (!charge_any(pool, bytes)) return false;
-    size_t used = atomic_load_explicit(&pool->used, memory_order_relaxed);
-    if (used > pool->used_max) pool->used_max = used;
+    for (struct pool *at = pool; at; at = at->parent) {
+        bool refused = at->fail_at && --at->fail_at == 0;
+        size_t used = refused ? 0 : atomic_fetch_add_explicit(&at->used, bytes, memory_order_relaxed) + bytes;
+        if (at->limit && used > at->limit) {
+            atomic_fetch_sub_explicit(&at->used, bytes, memory_order_relaxed);
+            refused = true;
+        }
+        if (refused) { /* what was charged further down goes back */
+            for (struct pool *back = pool; back != at; back = back->parent)
+                atomic_fetch_sub_explicit(&back->used, bytes, memory_order_relaxed);
+            return false;
+        }
+        if (used > atomic_load_explicit(&at->used_max, memory_order_relaxed))
+            atomic_store_explicit(&at->used_max, used, memory_order_relaxed);
+    }
     return true;
-}
-
-static void discharge(struct pool *pool, size_t bytes) {
-    size_t before = atomic_fetch_sub_explicit(&pool->used, bytes, memory_order_relaxed);
-    assert(before >= bytes);
 }
 
 void *pool_alloc(struct pool *pool, size_t bytes) {
@@ -79,7 +88,7 @@ void *pool_alloc(struct pool *pool, size_t bytes) {
 }
 
 void *pool_alloc_shared(struct pool *pool, size_t bytes) {
-    if (!charge_any(pool, bytes)) return NULL;
+    if (!charge(pool, bytes)) return NULL;
     void *memory = malloc(bytes ? bytes : 1);
     if (!memory) discharge(pool, bytes);
     return memory;

@@ -13,7 +13,8 @@ struct pool_free_chunk;
 struct pool {
     size_t limit;                            /* bytes that may be out at once; 0: no limit          */
     _Atomic size_t used;                     /* bytes that are out                                  */
-    size_t used_max;                         /* the most that was out, for metrics: about           */
+    _Atomic size_t used_max;                 /* the most that was out, for metrics                  */
+    struct pool *parent;                     /* borrows: what is taken here counts there too; NULL  */
     struct pool_free_chunk *free;            /* chunks of POOL_CHUNK_BYTES kept for reuse           */
     uint32_t free_count;
     uint32_t free_max;                       /* chunks kept at most; more go back to the heap       */
@@ -24,6 +25,9 @@ struct pool {
 enum { POOL_CHUNK_BYTES = 4096 };
 
 void pool_init(struct pool *pool, size_t limit_bytes, uint32_t free_max);
+/* A pool for something that wanders between a shard and an offload thread (a log being opened, a job): one of them uses it
+ * at a time, and its parent's budget is charged from whichever thread that is. It keeps no chunks of its own. */
+void pool_init_child(struct pool *pool, struct pool *parent, size_t limit_bytes);
 void pool_destroy(struct pool *pool);        /* asserts that nothing is out */
 
 /* Memory is aligned for any type and not zeroed. NULL: over budget. */
