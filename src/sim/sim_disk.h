@@ -53,7 +53,7 @@ enum sim_disk_operation {
 };
 struct sim_disk_fault {
     unsigned operations;       /* which kinds                                                    */
-    const char *path_part;     /* borrowed for as long as the rule stands; NULL: any file        */
+    const char *path_part;     /* in the path as it was opened; borrowed; NULL: any file         */
     uint64_t skip;
     uint64_t times;            /* 0: for ever                                                    */
     int error;                 /* -EIO, -ENOSPC, ... After a failed sync the data may be gone.   */
