@@ -44,7 +44,7 @@ struct io_files_vtable {
     int64_t (*read)(void *self, struct io_file *file, void *target, size_t size, uint64_t offset);         /* short only at the end */
     int64_t (*write)(void *self, struct io_file *file, const void *source, size_t size, uint64_t offset);  /* never short */
     int (*truncate)(void *self, struct io_file *file, uint64_t size);
-    int (*allocate)(void *self, struct io_file *file, uint64_t offset, uint64_t size); /* room, without changing the size */
+    int (*allocate)(void *self, struct io_file *file, uint64_t offset, uint64_t size); /* room, without changing the size; -EOPNOTSUPP: it cannot */
     int (*sync_data)(void *self, struct io_file *file);   /* fdatasync: the data and the size */
     int (*sync_file)(void *self, struct io_file *file);   /* fsync */
     int (*sync_directory)(void *self, const char *path);
@@ -74,16 +74,21 @@ static inline struct file_ref *io_file_ref(struct io_file *file) { return (struc
 static inline struct io_file *io_file_hold(struct io_file *file) { file_ref_hold(io_file_ref(file)); return file; }
 static inline void io_file_drop(struct io_file *file) { file_ref_drop((struct file_ref *)(void *)file); } /* the last one closes it */
 
-/* ---- Operations */
+/* ---- Operations. Those on one file that are under way together run in any order: a SYNC covers the writes whose `done`
+ * ran before it was submitted. A socket has at most one operation for each direction: one of ACCEPT, READABLE and RECV,
+ * and one of CONNECT and SEND. */
 enum io_kind {
     IO_OP_WRITE,      /* file: the chain's memory slices at `offset`; result: all the bytes, or an error              */
     IO_OP_READ,       /* file: into data/size at `offset`; never waits for the disk when `hot`: -EAGAIN says COLD     */
     IO_OP_SYNC,       /* file: fdatasync                                                                              */
     IO_OP_SYNC_FS,    /* file: the whole file system it lies on (syncfs)                                              */
-    IO_OP_ACCEPT,     /* socket: a new connection into `accepted`, its peer's address into `address`                  */
+    IO_OP_ACCEPT,     /* socket: a new connection into `accepted`, its peer's address into `address` (or NULL).
+                       * -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM: the listener is whole, ask again a little later           */
     IO_OP_CONNECT,    /* socket (from io_socket_new): to `address`                                                    */
-    IO_OP_READABLE,   /* socket: bytes (or the end, or an error) are there; no memory is tied up while waiting        */
-    IO_OP_RECV,       /* socket: into data/size; 0: the other side is done                                            */
+    IO_OP_READABLE,   /* socket: bytes (or the end, or an error) are there, or may be: a `hot` RECV tells. No memory is
+                       * tied up while waiting                                                                         */
+    IO_OP_RECV,       /* socket: into data/size, what is there; 0: the other side is done. `hot`: -EAGAIN and no wait
+                       * when nothing is there                                                                         */
     IO_OP_SEND,       /* socket: the chain, memory and file slices; result: the bytes that went, maybe fewer.
                        * A file slice whose bytes are not in memory ends the send before it: with nothing sent the
                        * result is -EAGAIN (COLD), and a job must read the range in before it is tried again.        */
@@ -101,7 +106,7 @@ struct io_op {
     void (*done)(struct io_op *op);         /* set by the owner; runs from io_turn  */
     int64_t result;
     enum io_kind kind;
-    bool hot;                               /* READ: page cache only                */
+    bool hot;                               /* READ: page cache only; RECV: no wait */
     bool pending;                           /* the backend's: submitted, not done   */
     union {
         struct { struct io_file *file; uint64_t offset; struct chain *chain; void *data; size_t size; } disk;
@@ -142,9 +147,10 @@ struct io {
 enum io_backend { IO_BACKEND_AUTO, IO_BACKEND_URING, IO_BACKEND_EPOLL };
 struct io_options {
     enum io_backend backend;    /* AUTO: io_uring where a trial of it works, else epoll                  */
-    uint32_t offload_threads;   /* shared by every io of the process that was opened with the same pool  */
-    struct pool *pool;
+    uint32_t offload_threads;   /* at most; one set for all ios of the process; 0: a good number         */
+    struct pool *pool;          /* of the io's thread; outlives it                                       */
 };
+/* Ends the raising of SIGPIPE for the process: a peer that is gone is a result. */
 must_use int io_open(struct io **out, const struct io_options *options);
 
 static inline void io_submit(struct io *io, struct io_op *op) { io->vtable->submit(io, op); }

@@ -1,0 +1,175 @@
+/* io/io_offload.c - the threads that wait for the disk and for names, so that shards need not.
+ *
+ * One set for the process. A thread starts when there is work and nobody idle; the last io to close ends them all.
+ * Two queues: syncs and reads, which somebody is waiting for now, and jobs, which may take minutes. Jobs never get the
+ * last threads, so that compaction cannot delay an acknowledgement. The queues hold their owners' operations and are
+ * bounded by what those have in flight.
+ */
+#include "io/io_real.h"
+#include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { THREADS_DEFAULT = 8, THREADS_MIN = 2, THREADS_MAX = 64, STACK_BYTES = 1 << 20 };
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    uint32_t users, threads, threads_max, jobs_running;
+    uint32_t idle;   /* waiting for work, or started or signalled and not yet there to take it */
+    uint32_t queued; /* in both queues */
+    bool stopping;
+    struct op_queue prompt, jobs;
+    pthread_t ids[THREADS_MAX];
+} offload = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
+
+int offload_hold(uint32_t threads_max) {
+    pthread_mutex_lock(&offload.lock);
+    if (threads_max == 0) threads_max = THREADS_DEFAULT;
+    if (threads_max < THREADS_MIN) threads_max = THREADS_MIN;
+    if (threads_max > THREADS_MAX) threads_max = THREADS_MAX;
+    if (threads_max > offload.threads_max) offload.threads_max = threads_max;
+    offload.users++;
+    pthread_mutex_unlock(&offload.lock);
+    return 0;
+}
+
+void offload_drop(void) {
+    pthread_mutex_lock(&offload.lock);
+    assert(offload.users > 0);
+    if (--offload.users > 0) {
+        pthread_mutex_unlock(&offload.lock);
+        return;
+    }
+    assert(!offload.prompt.first && !offload.jobs.first);
+    uint32_t threads = offload.threads;
+    offload.stopping = true;
+    pthread_cond_broadcast(&offload.work);
+    pthread_mutex_unlock(&offload.lock);
+    for (uint32_t i = 0; i < threads; i++) pthread_join(offload.ids[i], NULL);
+    offload.threads = offload.threads_max = 0;
+    offload.stopping = false;
+}
+
+static int64_t resolve(struct io_op *op) {
+    char port[8];
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *found = NULL;
+    snprintf(port, sizeof port, "%u", op->resolve.port);
+    op->resolve.count = 0;
+    int result = getaddrinfo(op->resolve.name, port, &hints, &found);
+    if (result == EAI_SYSTEM) return -errno;
+    if (result == EAI_AGAIN) return -EAGAIN;
+    if (result == EAI_MEMORY) return -ENOMEM;
+    if (result) return -ENOENT;
+    for (struct addrinfo *at = found; at && op->resolve.count < IO_ADDRESSES_MAX; at = at->ai_next)
+        if (address_from(at->ai_addr, &op->resolve.addresses[op->resolve.count])) op->resolve.count++;
+    freeaddrinfo(found);
+    return op->resolve.count ? (int64_t)op->resolve.count : -ENOENT;
+}
+
+static int64_t run(struct io_op *op) {
+    switch (op->kind) {
+    case IO_OP_READ: return file_read(op->disk.file, op->disk.data, op->disk.size, op->disk.offset);
+    case IO_OP_SYNC: return fdatasync(op->disk.file->descriptor) < 0 ? -errno : 0;
+    case IO_OP_SYNC_FS: return syncfs(op->disk.file->descriptor) < 0 ? -errno : 0;
+    case IO_OP_RESOLVE: return resolve(op);
+    case IO_OP_JOB: return op->job.run(op, io_files_real());
+    default: never("only what waits comes to the threads");
+    }
+}
+
+/* `touching` keeps the io alive until the last look at it: its owner may be closing it as soon as it has the operation. */
+static void give_back(struct io_real *real, struct io_op *op) {
+    atomic_fetch_add(&real->touching, 1);
+    struct io_op *newest = atomic_load(&real->finished);
+    do op->next = newest;
+    while (!atomic_compare_exchange_weak(&real->finished, &newest, op));
+    if (atomic_exchange(&real->sleeping, false)) eventfd_ring(real->wake_fd);
+    atomic_fetch_sub(&real->touching, 1);
+}
+
+static bool job_may_run(void) {
+    uint32_t reserved = offload.threads_max >= 8 ? offload.threads_max / 4 : 1;
+    return offload.jobs.first && offload.jobs_running < offload.threads_max - reserved;
+}
+
+static struct io_op *take(bool *is_job) {
+    struct io_op *op = op_pop(&offload.prompt);
+    *is_job = !op && job_may_run();
+    if (*is_job) {
+        op = op_pop(&offload.jobs);
+        offload.jobs_running++;
+    }
+    if (op) offload.queued--;
+    return op;
+}
+
+static void *thread_main(void *context) {
+    sigset_t all;
+    sigfillset(&all); /* signals are the main thread's */
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    pthread_mutex_lock(&offload.lock);
+    offload.idle--;
+    for (;;) {
+        bool is_job;
+        struct io_op *op = take(&is_job);
+        if (!op) {
+            if (offload.stopping) break;
+            offload.idle++;
+            pthread_cond_wait(&offload.work, &offload.lock);
+            offload.idle--;
+            continue;
+        }
+        pthread_mutex_unlock(&offload.lock);
+        struct io_real *real = (struct io_real *)(uintptr_t)op->backend[0];
+        op->result = run(op);
+        give_back(real, op);
+        pthread_mutex_lock(&offload.lock);
+        if (is_job) offload.jobs_running--;
+    }
+    pthread_mutex_unlock(&offload.lock);
+    return NULL;
+}
+
+/* False: no thread could be made. With at least one there the work is done all the same, only later. */
+static bool start_thread(void) {
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    bool started = pthread_create(&offload.ids[offload.threads], &attributes, thread_main, NULL) == 0;
+    pthread_attr_destroy(&attributes);
+    if (started) {
+        offload.threads++;
+        offload.idle++;
+    }
+    return started;
+}
+
+void offload_submit(struct io_real *real, struct op_queue *ops) {
+    struct op_queue refused = {0};
+    uint32_t added = 0;
+    pthread_mutex_lock(&offload.lock);
+    assert(offload.users > 0);
+    for (struct io_op *op; (op = op_pop(ops)); added++) {
+        op->backend[0] = (uintptr_t)real;
+        op_push(op->kind == IO_OP_JOB || op->kind == IO_OP_RESOLVE ? &offload.jobs : &offload.prompt, op);
+    }
+    offload.queued += added;
+    for (uint32_t i = 0; i < added && i < offload.idle; i++) pthread_cond_signal(&offload.work);
+    while (offload.idle < offload.queued && offload.threads < offload.threads_max && start_thread()) {}
+    if (offload.threads == 0) {
+        refused = offload.prompt;
+        for (struct io_op *op; (op = op_pop(&offload.jobs));) op_push(&refused, op);
+        offload.prompt = (struct op_queue){0};
+        offload.queued = 0;
+    }
+    pthread_mutex_unlock(&offload.lock);
+    for (struct io_op *op; (op = op_pop(&refused));) {
+        struct io_real *owner = (struct io_real *)(uintptr_t)op->backend[0];
+        op->result = -EAGAIN;
+        give_back(owner, op);
+    }
+}
