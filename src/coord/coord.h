@@ -105,8 +105,8 @@ struct coord_machine {
     /* The decision's records have been appended and applied: complete what waited for that. Optional. May not add
      * records. */
     void (*applied)(void *self, const struct coord_now *now, struct coord_decision *out);
-    /* The decision's records could not be appended: `error` is what clients are told. The requests that the decision
-     * completed are answered with it by the host; complete more if more must know. Optional. */
+    /* The decision's records could not be appended: `error` is the log's own. The requests that the decision completed
+     * already carry what clients are told of it (coord_append_error); complete more if more must know. Optional. */
     void (*refused)(void *self, const struct coord_now *now, enum kafka_error error, struct coord_decision *out);
     /* Time has passed: expire, retry. Optional, with next_deadline: monotonic ms, INT64_MAX when nothing is due. */
     void (*tick)(void *self, const struct coord_now *now, struct coord_decision *out);
@@ -148,6 +148,10 @@ void coord_read_done(struct coord *coord, const struct coord_now *now, uint64_t 
 void coord_read_done_bytes(struct coord *coord, const struct coord_now *now, uint64_t load, enum err err, struct span bytes);
 /* Leadership lost, or the log has failed: everything that waits is answered with error_lost, the machine is reset. */
 void coord_lost(struct coord *coord);
+
+/* A machine of groups as coord hosts it: requests are then struct coord_group_request. */
+struct group_machine;
+struct coord_machine coord_group_machine(struct group_machine *machine);
 
 /* The caller has set `reply` and what the machine reads. */
 void coord_request(struct coord *coord, struct coord_request *request, const struct coord_now *now);
