@@ -105,7 +105,12 @@ size_t wire_size(const struct wire_message *message, int16_t version, const void
 /* Appends the message to `out`; its bytes live in out->arena, slices of records chains move over as they are.
  * False: over budget, or this version cannot say it; `out` is then as it was, and records chains already met are lost. */
 must_use bool wire_encode(const struct wire_message *message, int16_t version, const void *value, struct chain *out);
-/* Writes a message without records chains to memory of at least wire_size bytes; answers the bytes written. */
+/* The same with `prefix_bytes` of room in front, for the caller to fill: `prefix` takes where they are. They and what
+ * follows of the message up to its first records chain are one piece. */
+must_use bool wire_encode_behind(size_t prefix_bytes, const struct wire_message *message, int16_t version, const void *value,
+                                 struct chain *out, uint8_t **prefix);
+/* Writes a message whose records chains, if any, are of memory (they are copied and stay) to
+ * memory of at least wire_size bytes; answers the bytes written. */
 size_t wire_write(const struct wire_message *message, int16_t version, const void *value, uint8_t *target);
 
 /* Value by value; records are compared by their bytes (those in chains of memory, too). */

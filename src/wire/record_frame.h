@@ -21,6 +21,7 @@ const struct wire_message *wire_record_key(enum wire_log log, uint32_t type);
 struct wire_framed {
     const struct wire_message *message;
     int16_t version;
+    bool is_newer;       /* written in a version that we do not know: what is behind the newest that we know is skipped */
     struct span body;
 };
 must_use enum err wire_metadata_open(enum wire_log log, struct span value, struct wire_framed *out);
