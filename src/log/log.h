@@ -27,6 +27,8 @@
 #include "base/random.h"
 #include "base/units.h"
 #include "io/io.h"
+#include "log/producer.h" /* producers and their transactions, as an owner sees them */
+#include "log/verify.h"   /* what a batch must be before log_append; enum log_origin */
 #include "shard/shard.h"
 
 enum { LOG_TOPIC_BYTES_MAX = 249, LOG_DIRS_MAX = 64, LOG_PATH_MAX = 1024 };
@@ -227,8 +229,6 @@ time_ms log_timestamp_max(const struct log *log);       /* of what was appended 
 void log_high_watermark_set(struct log *log, log_offset offset);
 
 /* ---- Append. The log must be open. */
-
-enum log_origin { LOG_FROM_CLIENT, LOG_FROM_COORDINATOR, LOG_FROM_LEADER, LOG_FROM_RAFT_LEADER };
 
 /* Whole batches that log/verify has passed, one after the other. Their headers are written to (base offset and leader
  * epoch, outside of the CRC); the log takes a count of the slab and keeps the bytes as they are until they are written
