@@ -22,12 +22,12 @@ struct message {
     uint16_t from; /* the shard that sent it, set by shard_send: for the way back */
 };
 
-struct timer {
+struct timer { /* zeroed before its first use */
     struct heap_node node;
     void (*fire)(struct timer *timer);
 };
 
-/* Runs once at the end of the turn in which it was asked for. */
+/* Runs once at the end of the turn in which it was asked for, after all messages to oneself; zeroed before its first use. */
 struct turn_hook {
     struct turn_hook *next;
     void (*run)(struct turn_hook *hook);
@@ -47,9 +47,9 @@ enum shard_role { ROLE_BROKER, ROLE_CONTROL, ROLE_NET, ROLE_LOG, ROLE_COORD, ROL
 
 struct shard_options {
     uint32_t count;                  /* 1..SHARDS_MAX */
-    struct io **ios;                 /* one for each shard; taken over */
+    struct io **ios;                 /* one for each shard; taken over when the opening succeeds */
     size_t pool_bytes;               /* each shard's budget; 0: no limit */
-    uint32_t mailbox_messages;       /* room for each pair of shards, a power of two */
+    uint32_t mailbox_messages;       /* room for each pair of shards, a power of two; 0: a good number */
     struct pool **pools;             /* one for each shard; NULL: made here with pool_bytes */
 };
 must_use enum err shard_group_open(struct shard_group **out, const struct shard_options *options);
@@ -65,7 +65,8 @@ uint32_t shard_turn(struct shard *shard, time_ns deadline);
 time_ns shard_next_deadline(const struct shard *shard);
 void shard_stop(struct shard_group *group); /* from any thread: the loops end after their turn */
 
-/* Never refused: the sender holds the message, so the ring's overflow is a list of the sender's own, bounded by what
+/* On the sending shard's thread (before shard_group_run: on the one that opened the group). Others see it, and are woken,
+ * at the end of the sender's turn. Never refused: the sender holds the message, so the ring's overflow is a list of the sender's own, bounded by what
  * it has in flight; it drains in order as the other side makes room. */
 void shard_send(struct shard *from, uint32_t to, struct message *message);
 
