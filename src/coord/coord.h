@@ -15,6 +15,8 @@
 #pragma once
 #include "base/containers.h"
 #include "base/random.h"
+#include "group/group.h"
+#include "wire/batch.h"
 #include "wire/errors.h"
 
 struct coord;
@@ -73,7 +75,7 @@ struct coord_request {
     log_offset wait_for;  /* the host's: released when this end is committed */
     void (*reply)(struct coord_request *request);
     enum kafka_error error;
-    bool taken;           /* the host's    */
+    enum { COORD_REQUEST_NEW, COORD_REQUEST_TAKEN, COORD_REQUEST_COMPLETED, COORD_REQUEST_ANSWERED } stage; /* the host's */
 };
 
 /* What came of one event. The machine adds to it; the host carries it out. */
@@ -87,7 +89,6 @@ struct coord_decision {
     int16_t producer_epoch;
     enum coord_marker marker;
     int32_t coordinator_epoch;
-    struct coord *coord;                /* the host's */
 };
 /* Key and value are borrowed until the decision has been carried out: in decision->arena they live long enough. */
 void coord_record_add(struct coord_decision *decision, struct span key, struct span value);
@@ -100,7 +101,7 @@ struct coord_machine {
      * completes it). Must not change what `apply` changes. */
     void (*decide)(void *self, struct coord_request *request, const struct coord_now *now, struct coord_decision *out);
     /* A batch is in the log from offset `base` on: written by a decision just now (`live`), or replayed.
-     * False: out of memory; the host then resets the machine and loads it anew. */
+     * False: out of memory; the host then resets the machine and loads it anew, after a while. */
     bool (*apply)(void *self, const struct coord_batch *batch, log_offset base, bool live);
     /* The decision's records have been appended and applied: complete what waited for that. Optional. May not add
      * records. */
@@ -108,10 +109,11 @@ struct coord_machine {
     /* The decision's records could not be appended: `error` is the log's own. The requests that the decision completed
      * already carry what clients are told of it (coord_append_error); complete more if more must know. Optional. */
     void (*refused)(void *self, const struct coord_now *now, enum kafka_error error, struct coord_decision *out);
-    /* Time has passed: expire, retry. Optional, with next_deadline: monotonic ms, INT64_MAX when nothing is due. */
+    /* Time has passed: expire, retry. Optional, with next_deadline: monotonic ms, INT64_MAX when nothing is due. Called
+     * again while that is due, and after a pause when its records could not be written. */
     void (*tick)(void *self, const struct coord_now *now, struct coord_decision *out);
     time_ms (*next_deadline)(void *self);
-    /* Replay is over, serving begins: arm timers, take up what was unfinished. Optional. */
+    /* Replay is over, serving begins: arm timers. Optional. May not add records: a tick that is due at once may. */
     void (*loaded)(void *self, const struct coord_now *now, struct coord_decision *out);
     /* Everything before `offset` is committed: for machines that keep a committed version. Optional. */
     void (*committed)(void *self, log_offset offset);
@@ -125,6 +127,7 @@ struct coord_options {
     struct pool *pool;                   /* borrows */
     struct coord_log log;
     struct coord_machine machine;
+    struct codecs *codecs;               /* borrows: to read compressed batches; NULL: they cannot be read */
     uint32_t requests_max;               /* taken and not yet answered; more are refused with error_busy */
     uint32_t load_bytes;                 /* of one read while loading: the bound of a step; 0: 1 MiB */
     size_t decision_bytes_max;           /* memory for one decision's records; 0: 16 MiB     */
@@ -144,13 +147,17 @@ void coord_won(struct coord *coord, const struct coord_now *now, log_offset from
  * bases[i] is the offset of the i-th batch. An error: asked again by coord_tick after a while. */
 void coord_read_done(struct coord *coord, const struct coord_now *now, uint64_t load, enum err err,
                      const struct coord_batch *batches, const log_offset *bases, uint32_t count, log_offset next);
-/* The same from bytes: record batches as they lie in a log. */
+/* The same from bytes: whole record batches as they lie in a log, checked before. What cannot be read is an error too. */
 void coord_read_done_bytes(struct coord *coord, const struct coord_now *now, uint64_t load, enum err err, struct span bytes);
 /* Leadership lost, or the log has failed: everything that waits is answered with error_lost, the machine is reset. */
 void coord_lost(struct coord *coord);
 
-/* A machine of groups as coord hosts it: requests are then struct coord_group_request. */
-struct group_machine;
+/* A machine of groups as coord hosts it: every request is then a struct coord_group_request's `host`. When host.error is
+ * set in the reply, group_error_answer makes the answer that says so. */
+struct coord_group_request {
+    struct coord_request host;
+    struct group_request group;
+};
 struct coord_machine coord_group_machine(struct group_machine *machine);
 
 /* The caller has set `reply` and what the machine reads. */
