@@ -130,6 +130,7 @@ struct raft_update_request {
 enum raft_call { /* what goes between nodes */
     RAFT_VOTE, RAFT_BEGIN, RAFT_END, RAFT_FETCH, RAFT_FETCH_SNAPSHOT, RAFT_ADD, RAFT_REMOVE, RAFT_UPDATE,
     RAFT_API_VERSIONS, /* only sent: what does a voter-to-be support? */
+    RAFT_UPGRADE,      /* only answered: what UPGRADE has come to */
     RAFT_CALLS
 };
 

@@ -35,7 +35,7 @@ struct raft_change {
     enum { RAFT_CHANGE_NONE, RAFT_CHANGE_ASKING, RAFT_CHANGE_APPENDED } stage;
     enum raft_call call;      /* RAFT_ADD, RAFT_REMOVE */
     uint64_t token;
-    bool answered;            /* at append: AckWhenCommitted was false */
+    bool ack_at_append;       /* AckWhenCommitted was false: no waiting for the commit */
     struct raft_key key;
     struct raft_listeners listeners;
     log_offset offset;        /* of its VotersRecord */

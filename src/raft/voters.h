@@ -6,6 +6,7 @@
  * rolled back when the log is truncated.
  */
 #pragma once
+#include "base/err.h"
 #include "base/text.h"
 
 enum {
@@ -72,7 +73,7 @@ void raft_voters_text(const struct raft_voters *set, struct text *out);
 
 /* What the control records of the log said, newest last. Offset -1: from the bootstrap snapshot or configured. */
 struct raft_voters_history {
-    uint32_t count, next; /* slots are reused: items[order[i]] */
+    uint32_t count;       /* the i-th is items[order[i]], read at offsets[i] */
     log_offset offsets[RAFT_HISTORY_MAX];
     uint8_t order[RAFT_HISTORY_MAX];
     struct raft_voters items[RAFT_HISTORY_MAX];
