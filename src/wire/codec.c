@@ -22,18 +22,12 @@ static const uint8_t wire_bytes_of[] = {
     [WIRE_INT64] = 8, [WIRE_DOUBLE] = 8, [WIRE_UUID] = 16, [WIRE_STRING] = 0, [WIRE_BYTES] = 0, [WIRE_RECORDS] = 0,
     [WIRE_STRUCT] = 0, [WIRE_STRUCT_POINTER] = 0, [WIRE_ARRAY] = 0};
 
-static size_t c_bytes_of(const struct wire_field *field, uint8_t type) {
-    if (type == WIRE_STRUCT) return field->of->size;
-    if (type == WIRE_STRING || type == WIRE_BYTES) return sizeof(struct span);
-    assert(wire_bytes_of[type]); /* the generator makes no other arrays */
-    return wire_bytes_of[type];
+size_t wire_element_bytes(const struct wire_field *field) {
+    if (field->element == WIRE_STRUCT) return field->of->size;
+    if (field->element == WIRE_STRING || field->element == WIRE_BYTES) return sizeof(struct span);
+    assert(wire_bytes_of[field->element]); /* the generator makes no other arrays */
+    return wire_bytes_of[field->element];
 }
-
-/* The pointer and the count of an array field, as the generated structs hold them. */
-struct items {
-    uint8_t *first;
-    int32_t count;
-};
 
 void wire_init(const struct wire_struct *of, void *out) { memcpy(out, of->defaults, of->size); }
 
@@ -108,9 +102,9 @@ static inline void read_number(const uint8_t *from, uint8_t type, uint8_t *out) 
     }
 }
 
-static enum err read_elements(struct reader *in, const struct wire_field *field, struct items *items) {
+static enum err read_elements(struct reader *in, const struct wire_field *field, struct wire_items *items) {
     uint8_t type = field->element, bytes = wire_bytes_of[type];
-    size_t stride = c_bytes_of(field, type);
+    size_t stride = wire_element_bytes(field);
     enum err err;
     if (bytes) { /* read_array has seen that all of them are there */
         for (int32_t i = 0; i < items->count; i++, in->at += bytes) read_number(in->at, type, items->first + (size_t)i * stride);
@@ -126,11 +120,11 @@ static enum err read_elements(struct reader *in, const struct wire_field *field,
 }
 
 static enum err read_array(struct reader *in, const struct wire_field *field, bool nullable, uint8_t *out) {
-    struct items *items = (struct items *)out;
+    struct wire_items *items = (struct wire_items *)out;
     int64_t count;
     if (unlikely(!read_length(in, in->is_flexible, 4, &count))) return ERR_CORRUPT;
     if (count <= 0) {
-        *items = (struct items){NULL, (int32_t)count};
+        *items = (struct wire_items){NULL, (int32_t)count};
         return count == 0 || nullable ? ERR_NONE : ERR_CORRUPT;
     }
     /* A count is believed as far as the bytes that are left can hold that many of the smallest. */
@@ -141,7 +135,7 @@ static enum err read_array(struct reader *in, const struct wire_field *field, bo
     if (unlikely((uint64_t)count > left(in) / bytes_min)) return ERR_CORRUPT;
     if (unlikely((uint64_t)count > in->elements_left)) return ERR_LIMIT;
     in->elements_left -= (uint32_t)count;
-    *items = (struct items){arena_array(in->arena, (size_t)count, c_bytes_of(field, field->element)), (int32_t)count};
+    *items = (struct wire_items){arena_array(in->arena, (size_t)count, wire_element_bytes(field)), (int32_t)count};
     if (unlikely(!items->first)) {
         items->count = 0;
         return ERR_NO_MEMORY;
@@ -275,10 +269,10 @@ static bool records_same(const struct wire_records *a, const struct wire_records
 static bool value_same(const struct wire_field *field, uint8_t type, const uint8_t *a, const uint8_t *b);
 
 static bool items_same(const struct wire_field *field, const uint8_t *a, const uint8_t *b) {
-    const struct items *x = (const struct items *)a, *y = (const struct items *)b;
+    const struct wire_items *x = (const struct wire_items *)a, *y = (const struct wire_items *)b;
     if (x->count != y->count) return false;
     if (x->count <= 0) return true;
-    size_t stride = c_bytes_of(field, field->element);
+    size_t stride = wire_element_bytes(field);
     for (int32_t i = 0; i < x->count; i++)
         if (!value_same(field, field->element, x->first + (size_t)i * stride, y->first + (size_t)i * stride)) return false;
     return true;
@@ -308,7 +302,7 @@ bool wire_equal(const struct wire_struct *of, const void *a, const void *b) {
 
 bool wire_is_default(const struct wire_struct *of, const void *value) { return wire_equal(of, value, of->defaults); }
 
-static inline bool field_is_default(const struct wire_struct *of, const struct wire_field *field, const uint8_t *value) {
+bool wire_field_is_default(const struct wire_struct *of, const struct wire_field *field, const uint8_t *value) {
     return value_same(field, field->type, value + field->offset, (const uint8_t *)of->defaults + field->offset);
 }
 
@@ -340,12 +334,12 @@ static size_t size_records(struct form *form, const struct wire_records *records
 }
 
 static size_t size_array(struct form *form, const struct wire_field *field, bool nullable, const uint8_t *value) {
-    const struct items *items = (const struct items *)value;
+    const struct wire_items *items = (const struct wire_items *)value;
     if (items->count < 0) {
         if (!nullable || items->count != -1) form->has_failed = true;
         return form->is_flexible ? 1 : 4;
     }
-    size_t size = size_length(form, form->is_flexible, 4, (size_t)items->count), stride = c_bytes_of(field, field->element);
+    size_t size = size_length(form, form->is_flexible, 4, (size_t)items->count), stride = wire_element_bytes(field);
     if (wire_bytes_of[field->element]) return size + (size_t)items->count * wire_bytes_of[field->element];
     for (int32_t i = 0; i < items->count; i++) {
         const uint8_t *item = items->first + (size_t)i * stride;
@@ -374,7 +368,7 @@ static inline size_t size_field(struct form *form, const struct wire_field *fiel
 
 /* Whether a tagged field is written: this version has it, and there is something to say. */
 static inline bool tag_is_written(struct form *form, const struct wire_struct *of, const struct wire_field *field, const uint8_t *value) {
-    if (field_is_default(of, field, value)) return false;
+    if (wire_field_is_default(of, field, value)) return false;
     if (field->versions & form->bit) return true;
     if (!(field->flags & WIRE_IGNORABLE)) form->has_failed = true;
     return false;
@@ -385,7 +379,7 @@ static size_t size_struct(struct form *form, const struct wire_struct *of, const
     const struct wire_field *field = of->fields, *end = field + of->field_count;
     for (; field < end; field++) {
         if (likely(field->versions & form->bit)) size += size_field(form, field, false, value + field->offset);
-        else if (!(field->flags & WIRE_IGNORABLE) && !field_is_default(of, field, value)) form->has_failed = true;
+        else if (!(field->flags & WIRE_IGNORABLE) && !wire_field_is_default(of, field, value)) form->has_failed = true;
     }
     for (end += of->tagged_count; field < end; field++) {
         if (!tag_is_written(form, of, field, value)) continue;
@@ -471,9 +465,9 @@ static void write_records(struct writer *out, const struct wire_records *records
 }
 
 static void write_array(struct writer *out, const struct wire_field *field, const uint8_t *value) {
-    const struct items *items = (const struct items *)value;
+    const struct wire_items *items = (const struct wire_items *)value;
     uint8_t bytes = wire_bytes_of[field->element];
-    size_t stride = c_bytes_of(field, field->element);
+    size_t stride = wire_element_bytes(field);
     write_length(out, out->form.is_flexible, 4, items->count);
     for (int32_t i = 0; i < items->count; i++) {
         const uint8_t *item = items->first + (size_t)i * stride;

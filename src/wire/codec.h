@@ -117,6 +117,14 @@ size_t wire_write(const struct wire_message *message, int16_t version, const voi
 bool wire_equal(const struct wire_struct *of, const void *a, const void *b);
 bool wire_is_default(const struct wire_struct *of, const void *value);
 
+/* For those who walk the tables themselves: JSON, random values. */
+struct wire_items { /* an array field, as the generated structs hold it */
+    uint8_t *first;
+    int32_t count;
+};
+size_t wire_element_bytes(const struct wire_field *field); /* of an array's elements in C */
+bool wire_field_is_default(const struct wire_struct *of, const struct wire_field *field, const uint8_t *value);
+
 #define WIRE_STRUCT_FUNCTIONS(name)                                                                                      \
     extern const struct wire_struct name##_struct;                                                                       \
     static inline void name##_init(struct name *out) { wire_init(&name##_struct, out); }                                 \
