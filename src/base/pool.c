@@ -1,10 +1,67 @@
 #include "base/pool.h"
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct pool_free_chunk {
     struct pool_free_chunk *next;
 };
+
+/* Before each piece of a tracked pool. */
+struct pool_piece {
+    struct pool_piece *next, *previous;
+};
+static_assert(sizeof(struct pool_piece) % _Alignof(max_align_t) == 0, "what follows is aligned for any type");
+
+static struct pool_piece *pieces_of(const struct pool *pool) {
+    while (pool->parent) pool = pool->parent;
+    return pool->pieces;
+}
+
+static void *heap_take(struct pool *pool, size_t bytes) {
+    struct pool_piece *all = pieces_of(pool);
+    if (!all) return malloc(bytes ? bytes : 1);
+    struct pool_piece *piece = malloc(sizeof *piece + bytes);
+    if (!piece) return NULL;
+    *piece = (struct pool_piece){all->next, all};
+    all->next->previous = piece;
+    all->next = piece;
+    return piece + 1;
+}
+
+static void heap_give(struct pool *pool, void *memory) {
+    if (!pieces_of(pool)) {
+        free(memory);
+        return;
+    }
+    struct pool_piece *piece = (struct pool_piece *)memory - 1;
+    piece->previous->next = piece->next;
+    piece->next->previous = piece->previous;
+    free(piece);
+}
+
+void pool_track(struct pool *pool) {
+    assert(atomic_load(&pool->used) == 0 && !pool->parent);
+    struct pool_piece *all = malloc(sizeof *all);
+    assert(all);
+    *all = (struct pool_piece){all, all};
+    pool->pieces = all;
+}
+
+void pool_abandon(struct pool *pool) {
+    struct pool_piece *all = pool->pieces;
+    assert(all);
+    while (all->next != all) {
+        struct pool_piece *piece = all->next;
+        all->next = piece->next;
+        free(piece);
+    }
+    all->previous = all;
+    pool->free = NULL;
+    pool->free_count = 0;
+    atomic_store(&pool->remote, NULL);
+    atomic_store(&pool->used, 0);
+}
 
 void pool_init(struct pool *pool, size_t limit_bytes, uint32_t free_max) {
     memset(pool, 0, sizeof *pool);
@@ -28,7 +85,7 @@ static void take_over_remote(struct pool *pool) {
             pool->free = chunk;
             pool->free_count++;
         } else {
-            free(chunk);
+            heap_give(pool, chunk);
         }
         chunk = next;
     }
@@ -40,9 +97,11 @@ void pool_destroy(struct pool *pool) {
     while (pool->free) {
         struct pool_free_chunk *chunk = pool->free;
         pool->free = chunk->next;
-        free(chunk);
+        heap_give(pool, chunk);
     }
     pool->free_count = 0;
+    free(pool->pieces);
+    pool->pieces = NULL;
 }
 
 static void discharge(struct pool *pool, size_t bytes) {
@@ -82,14 +141,14 @@ void *pool_alloc(struct pool *pool, size_t bytes) {
             return chunk;
         }
     }
-    void *memory = malloc(bytes ? bytes : 1);
+    void *memory = heap_take(pool, bytes);
     if (!memory) discharge(pool, bytes);
     return memory;
 }
 
 void *pool_alloc_shared(struct pool *pool, size_t bytes) {
     if (!charge(pool, bytes)) return NULL;
-    void *memory = malloc(bytes ? bytes : 1);
+    void *memory = heap_take(pool, bytes);
     if (!memory) discharge(pool, bytes);
     return memory;
 }
@@ -97,7 +156,7 @@ void *pool_alloc_shared(struct pool *pool, size_t bytes) {
 void pool_free_shared(struct pool *pool, void *memory, size_t bytes) {
     if (!memory) return;
     discharge(pool, bytes);
-    free(memory);
+    heap_give(pool, memory);
 }
 
 void *pool_zero_alloc(struct pool *pool, size_t bytes) {
@@ -126,14 +185,14 @@ void pool_free(struct pool *pool, void *memory, size_t bytes) {
         pool->free_count++;
         return;
     }
-    free(memory);
+    heap_give(pool, memory);
 }
 
 void pool_free_remote(struct pool *pool, void *memory, size_t bytes) {
     if (!memory) return;
     if (bytes != POOL_CHUNK_BYTES) {
         discharge(pool, bytes);
-        free(memory);
+        heap_give(pool, memory);
         return;
     }
     struct pool_free_chunk *chunk = memory;

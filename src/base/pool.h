@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 struct pool_free_chunk;
+struct pool_piece;
 struct pool {
     size_t limit;                            /* bytes that may be out at once; 0: no limit          */
     _Atomic size_t used;                     /* bytes that are out                                  */
@@ -20,6 +21,7 @@ struct pool {
     uint32_t free_max;                       /* chunks kept at most; more go back to the heap       */
     _Atomic(struct pool_free_chunk *) remote;/* returned by other threads, taken over in pool_alloc */
     uint64_t fail_at;                        /* tests: the n-th allocation from now fails; 0: none  */
+    struct pool_piece *pieces;               /* the simulator: all that is out, so that it can be abandoned; else NULL */
 };
 
 enum { POOL_CHUNK_BYTES = 4096 };
@@ -29,6 +31,11 @@ void pool_init(struct pool *pool, size_t limit_bytes, uint32_t free_max);
  * at a time, and its parent's budget is charged from whichever thread that is. It keeps no chunks of its own. */
 void pool_init_child(struct pool *pool, struct pool *parent, size_t limit_bytes);
 void pool_destroy(struct pool *pool);        /* asserts that nothing is out */
+
+/* For the simulator, on one thread: keeps account of each piece, of its children's too, so that the memory of a process
+ * that was killed can be dropped as a whole. */
+void pool_track(struct pool *pool);          /* before anything is taken      */
+void pool_abandon(struct pool *pool);        /* all that is out; as new then   */
 
 /* Memory is aligned for any type and not zeroed. NULL: over budget. */
 must_use void *pool_alloc(struct pool *pool, size_t bytes);
