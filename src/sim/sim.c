@@ -118,6 +118,10 @@ bool sim_step(struct sim *sim) {
     return !sim->failed;
 }
 
+time_ns sim_next(const struct sim *sim) {
+    return sim->queue_count > 0 && !sim->failed ? sim->queue[1]->at : INT64_MAX;
+}
+
 bool sim_run_until(struct sim *sim, time_ns until) {
     while (sim->queue_count > 0 && sim->queue[1]->at <= until)
         if (!sim_step(sim)) return false;

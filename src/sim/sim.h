@@ -49,6 +49,8 @@ void sim_cancel(struct sim *sim, struct sim_event *event); /* not scheduled: fin
 static inline bool sim_is_scheduled(const struct sim_event *event) { return event->index != 0; }
 /* Runs the next event. False: there is none, or the run has failed. */
 bool sim_step(struct sim *sim);
+/* When the next event runs; INT64_MAX: there is none. */
+time_ns sim_next(const struct sim *sim);
 /* Runs what happens up to and including `until`; time stands there afterwards. False: the run has failed. */
 bool sim_run_until(struct sim *sim, time_ns until);
 /* Steps until `is_done` says so. False: not within `within` of virtual time, or nothing is left to happen. */

@@ -44,6 +44,7 @@ void sim_disk_crash(struct sim_disk *disk, enum sim_crash policy);
  * UINT64_MAX: never. */
 void sim_disk_cut_after(struct sim_disk *disk, uint64_t operations);
 bool sim_disk_is_cut(const struct sim_disk *disk);
+void sim_disk_uncut(struct sim_disk *disk); /* after a kill: nothing was lost, the next process goes on */
 uint64_t sim_disk_operations(const struct sim_disk *disk); /* changing operations so far */
 
 /* ---- Faults by rule: the operations that match fail from the `skip`-th on, `times` times. */

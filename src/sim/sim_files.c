@@ -47,6 +47,11 @@ void sim_disk_cut_after(struct sim_disk *disk, uint64_t operations) {
     disk->cut_at = operations == UINT64_MAX ? UINT64_MAX : disk->operations + operations;
 }
 
+void sim_disk_uncut(struct sim_disk *disk) {
+    disk->cut = false;
+    disk->cut_at = UINT64_MAX;
+}
+
 bool sim_disk_is_cut(const struct sim_disk *disk) { return disk->cut; }
 uint64_t sim_disk_operations(const struct sim_disk *disk) { return disk->operations; }
 

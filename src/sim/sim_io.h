@@ -48,6 +48,8 @@ void sim_process_drive(struct sim_process *process, struct shard_group *group);
 void sim_io_drive(struct io *io, void (*turn)(void *context), time_ns (*next_deadline)(void *context), void *context);
 /* Asks for a turn soon, as something from outside does. */
 void sim_io_nudge(struct io *io);
+/* The disk was cut (sim_disk_cut_after): the process does nothing any more, and waits for a kill or a power cut. */
+bool sim_process_is_stuck(const struct sim_process *process);
 /* kill -9. What the process had allocated from its pools is gone. */
 void sim_process_kill(struct sim_process *process);
 /* SIGSTOP until then: nothing runs, connections stay. */

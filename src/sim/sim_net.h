@@ -36,6 +36,7 @@ must_use bool sim_net_name(struct sim_net *net, const char *name, uint32_t host)
 void sim_net_cut(struct sim_net *net, uint32_t from, uint32_t to);      /* one way */
 void sim_net_heal(struct sim_net *net, uint32_t from, uint32_t to);     /* one way */
 void sim_net_cut_host(struct sim_net *net, uint32_t host);              /* from and to everybody else */
+void sim_net_heal_host(struct sim_net *net, uint32_t host);
 void sim_net_heal_all(struct sim_net *net);
 bool sim_net_is_cut(const struct sim_net *net, uint32_t from, uint32_t to);
 void sim_net_slow(struct sim_net *net, uint32_t from, uint32_t to, time_ns extra); /* each piece takes that much longer */
