@@ -185,7 +185,7 @@ struct batch_options {
     log_offset base_offset;
     leader_epoch leader_epoch;
     enum timestamp_type timestamp_type;
-    time_ms append_timestamp;          /* with TIMESTAMP_LOG_APPEND */
+    time_ms max_timestamp;             /* -1: the largest of the records'. With TIMESTAMP_LOG_APPEND: the time of all    */
     producer_id producer_id;
     int16_t producer_epoch;
     int32_t base_sequence;
@@ -241,7 +241,8 @@ must_use enum err batch_builder_add_control(struct batch_builder *builder, enum 
 /* A transaction's end: value int16 version 0, int32 coordinator epoch. */
 must_use enum err batch_build_marker(struct pool *pool, enum control_type commit_or_abort, producer_id producer, int16_t epoch,
                                      int32_t coordinator_epoch, time_ms timestamp, struct slab **out);
-/* Of the only record of a marker's batch. ERR_CORRUPT: not one; ERR_UNSUPPORTED: a control batch of another type. */
+/* Of the first record of a marker's batch. ERR_NOT_FOUND: no record is left of it; ERR_UNSUPPORTED: a control batch of
+ * another type; ERR_CORRUPT: no control batch, or not a marker's key and value. */
 struct batch_marker {
     enum control_type type;
     int32_t coordinator_epoch;

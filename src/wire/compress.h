@@ -45,8 +45,12 @@ struct codecs {
     void *inflater;      /* owns: zlib's state for reading  */
     void *zstd_reader;   /* owns                            */
     void *zstd_writer;   /* owns                            */
+    uint8_t *window;     /* owns: WINDOW_BYTES through which compressed records are looked at */
     bool in_use;         /* by an unpacker                  */
 };
+enum { WINDOW_BYTES = 64 * 1024 };
+/* The window, made when first asked for. NULL: over budget. */
+must_use uint8_t *codecs_window(struct codecs *codecs);
 void codecs_init(struct codecs *codecs, struct pool *pool);
 void codecs_destroy(struct codecs *codecs);
 
@@ -71,7 +75,7 @@ struct unpacker {
     uint32_t block_at;             /* ... and how much of it was handed out                        */
     uint32_t block_bytes_max;      /* lz4: of the frame                                            */
     bool block_checksums;          /* lz4: of the frame                                            */
-    bool whole;                    /* snappy, one bare block                                       */
+    bool whole;                    /* snappy: one bare block; zstd: between two frames             */
 };
 must_use enum err unpacker_open(struct unpacker *unpacker, struct codecs *codecs, enum compression codec, struct span packed,
                                 uint32_t flags, const struct unpack_limits *limits);
