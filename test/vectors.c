@@ -23,11 +23,7 @@ static const struct family {
     {"raft", NULL, vectors_message},
     {"streams", NULL, vectors_message},
     {"frames", NULL, vectors_frame},
-#ifdef VECTORS_RECORDS
     {"records", NULL, vectors_records},
-#else
-    {"records", NULL, NULL},
-#endif
     {"disk", NULL, vectors_disk},
     {"disk/format-standalone", NULL, vectors_disk},
     {"disk/format-static", NULL, vectors_disk},

@@ -25,6 +25,8 @@ enum verdict vector_wrong(const struct vector *vector, const char *format, ...) 
 enum verdict vectors_message(const struct vector *vector);    /* rpc, header, data, metadata, group, ...      */
 enum verdict vectors_frame(const struct vector *vector);      /* whole requests and responses                 */
 enum verdict vectors_records(const struct vector *vector);    /* record batches and old message sets          */
+/* A run of bytes holds these batches, and they are encoded to the same again. */
+enum verdict vector_batches(const struct vector *vector, const json_t *batches, struct span bytes, bool may_be_cut);
 enum verdict vectors_disk(const struct vector *vector);       /* files of a log directory                     */
 enum verdict vectors_partitioner(const struct vector *vector);
 enum verdict vectors_coordinator(const struct vector *vector);
