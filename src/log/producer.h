@@ -116,10 +116,10 @@ bool producer_batch_is_last(const struct producer_state *state, const struct bat
 /* ---- Snapshot */
 
 size_t producer_snapshot_bytes(const struct producer_state *state);
-void producer_snapshot_encode(const struct producer_state *state, uint8_t *target); /* exactly so many bytes */
+void producer_snapshot_write(const struct producer_state *state, uint8_t *target); /* exactly so many bytes */
 /* Replaces what there is; producers that are expired at now_ms are left out. ERR_CORRUPT: not a whole snapshot of version 1
  * (the state is empty then); ERR_NO_MEMORY. */
-must_use enum err producer_snapshot_decode(struct producer_state *state, struct span bytes, time_ms now_ms);
+must_use enum err producer_snapshot_read(struct producer_state *state, struct span bytes, time_ms now_ms);
 /* From memory alone, for dumps: entry i. */
 must_use enum err producer_snapshot_count(struct span bytes, uint32_t *count);      /* checks everything */
 void producer_snapshot_entry(struct span bytes, uint32_t index, struct producer_view *out, int32_t *offset_delta);
