@@ -253,8 +253,8 @@ static struct span records_next(struct records_cursor *cursor) {
 }
 static bool records_are_null(const struct wire_records *records) { return !records->chain && !records->bytes.data; }
 
-static bool records_same(const struct wire_records *a, const struct wire_records *b) {
-    if (records_are_null(a) || records_are_null(b)) return records_are_null(a) && records_are_null(b);
+static bool records_same(const struct wire_records *a, const struct wire_records *b, bool nullable) {
+    if (nullable && (records_are_null(a) || records_are_null(b))) return records_are_null(a) && records_are_null(b);
     struct records_cursor x = records_cursor(a), y = records_cursor(b);
     for (;;) {
         struct span p = records_next(&x), q = records_next(&y);
@@ -282,7 +282,7 @@ static bool value_same(const struct wire_field *field, uint8_t type, const uint8
     switch (type) {
     case WIRE_STRING: case WIRE_BYTES:
         return span_same(*(const struct span *)a, *(const struct span *)b, field->type != WIRE_ARRAY && field->nullable);
-    case WIRE_RECORDS: return records_same((const struct wire_records *)a, (const struct wire_records *)b);
+    case WIRE_RECORDS: return records_same((const struct wire_records *)a, (const struct wire_records *)b, field->nullable);
     case WIRE_STRUCT: return wire_equal(field->of, a, b);
     case WIRE_STRUCT_POINTER: {
         const void *x = *(const void *const *)a, *y = *(const void *const *)b;

@@ -73,7 +73,7 @@ static void emit_defaults(const struct idl_struct *of, FILE *out, int depth) {
         else if (is_pointer(field)) fprintf(out, "(struct %s *)(uintptr_t)&%s_defaults", field->of->c_name, field->of->c_name);
         else if (field->type == IDL_STRUCT) emit_defaults(field->of, out, depth + 1);
         else if (field->type == IDL_STRING || field->type == IDL_BYTES) fprintf(out, is_null ? "{NULL, 0}" : "{empty, 0}");
-        else if (field->type == IDL_RECORDS) fprintf(out, "{{NULL, 0}, NULL}");
+        else if (field->type == IDL_RECORDS) fprintf(out, is_nullable(field) ? "{{NULL, 0}, NULL}" : "{{empty, 0}, NULL}");
         else if (field->type == IDL_UUID) fprintf(out, "{{0}}");
         else if (field->type == IDL_BOOL) fprintf(out, field->default_kind == IDL_DEFAULT_NONE ? "false" : "true");
         else if (field->default_kind == IDL_DEFAULT_NONE) fprintf(out, "0");
