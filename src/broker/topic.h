@@ -1,7 +1,6 @@
 /* broker/topic.h - what a shard's partitions of one topic share: its name and its settings, read from the image once. */
 #pragma once
 #include "log/log.h"
-#include "log/verify.h"
 #include "meta/meta.h"
 
 struct broker;
