@@ -3,7 +3,8 @@
  * A socket is registered once, edge-triggered for both directions, when an operation of it first has to wait; from then
  * on the kernel tells of changes and `readable` and `writable` remember them. A request costs epoll_wait, recv and
  * sendmsg. Operations that can be tried are tried in io_turn, in the order of submission; what they cause is tried in
- * the same turn, so that a READABLE and the RECV behind it need one wait only.
+ * the same turn, so that a READABLE and the RECV behind it need one wait only, but not for ever: somebody who sends
+ * faster than we read must not keep the turn from ending.
  */
 #include "io/io_real.h"
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TURN_EVENTS_MAX = 512, TURN_OPS_MAX = 4096 };
+enum { TURN_EVENTS_MAX = 512, TURN_OPS_MAX = 4096, TURN_ROUNDS_MAX = 4 };
 enum op_state { OP_WAITING, OP_QUEUED, OP_FINISHED };
 
 struct epoll_io {
@@ -154,22 +155,33 @@ static int64_t try_op(struct epoll_io *e, struct io_op *op) {
 }
 
 /* Socket operations were taken out of their slots when they were cancelled: the socket may be gone. */
-static uint32_t run_ready(struct epoll_io *e, uint32_t budget) {
-    uint32_t ran = 0, tried = 0;
-    for (struct io_op *op; tried < budget && (op = op_pop(&e->ready)); tried++) {
-        if (state_of(op) == OP_QUEUED) {
-            int64_t result = try_op(e, op);
-            if (result == WAIT) {
-                op->backend[1] = OP_WAITING;
-                continue;
-            }
-            op->result = result;
-            if (op->kind > IO_OP_SYNC_FS) *slot_of(op) = NULL;
+static bool run_one(struct epoll_io *e, struct io_op *op) {
+    if (state_of(op) == OP_QUEUED) {
+        int64_t result = try_op(e, op);
+        if (result == WAIT) {
+            op->backend[1] = OP_WAITING;
+            return false;
         }
-        op->pending = false;
-        e->real.pending--;
-        ran++;
-        op->done(op);
+        op->result = result;
+        if (op->kind > IO_OP_SYNC_FS) *slot_of(op) = NULL;
+    }
+    op->pending = false;
+    e->real.pending--;
+    op->done(op);
+    return true;
+}
+
+/* In rounds: what is there, then what that caused, and so on. */
+static uint32_t run_ready(struct epoll_io *e) {
+    uint32_t ran = 0, budget = TURN_OPS_MAX;
+    for (int round = 0; round < TURN_ROUNDS_MAX && e->ready.first && budget; round++) {
+        struct io_op *last = e->ready.last, *op;
+        do {
+            op = op_pop(&e->ready);
+            bool was_last = op == last; /* once it has run it may stand in the queue again */
+            ran += run_one(e, op);
+            if (was_last) break;
+        } while (--budget);
     }
     if (e->real.waiting_offload.first) offload_submit(&e->real, &e->real.waiting_offload);
     return ran;
@@ -251,7 +263,7 @@ static uint32_t epoll_turn(struct io *io, time_ns deadline) {
     struct epoll_io *e = epoll_of(io);
     real_clock(&e->real);
     real_take_finished(&e->real, &e->ready);
-    uint32_t ran = run_ready(e, TURN_OPS_MAX);
+    uint32_t ran = run_ready(e);
     if (ran > 0 && e->waited) {
         e->waited = false;
         return ran;
@@ -263,7 +275,7 @@ static uint32_t epoll_turn(struct io *io, time_ns deadline) {
     if (!at_once) real_clock(&e->real);
     for (int i = 0; i < count; i++) take_event(e, &e->events[i]);
     real_take_finished(&e->real, &e->ready);
-    return ran + run_ready(e, TURN_OPS_MAX);
+    return ran + run_ready(e);
 }
 
 /* ---- Sockets */
