@@ -55,8 +55,9 @@ enum group_request_type {
     GROUP_REQUEST_TYPES
 };
 
-/* Lives in the caller; the machine holds it while it is parked. Bodies are borrowed until it is completed, and carry
- * only what passed the checks above: names resolved (topic ids beside them where known), access granted. */
+/* Lives in the caller; the machine holds it while it is parked. The body is borrowed until the answer has gone, which may
+ * point into it, and carries only what passed the checks above: names resolved (topic ids beside them where known), access
+ * granted. */
 struct group_request {
     struct list node;                 /* the machine's while parked; then in effects->completed */
     enum group_request_type type;
