@@ -1,11 +1,8 @@
 /* test/vectors.c - the walk over a folder of golden vectors, and the counting. Usage: moldau-vectors DIR [FAMILY...] */
 #include "vectors.h"
-#include <dirent.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 /* A family is a folder, or one file of it. */
 static const struct family {
@@ -50,130 +47,34 @@ enum verdict vector_wrong(const struct vector *vector, const char *format, ...) 
     return VECTOR_FAILED;
 }
 
-const char *vector_text(const json_t *object, const char *name) {
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "";
-}
+struct run {
+    const struct family *family;
+    uint64_t passed, failed, not_run;
+};
 
-int64_t vector_number(const json_t *object, const char *name) {
-    return json_integer_value(json_object_get(object, name));
-}
-
-static int hex_digit(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-struct span vector_hex(struct arena *arena, const json_t *value) {
-    const char *text = json_string_value(value);
-    if (!text) return span_of(NULL, 0);
-    size_t size = json_string_length(value) / 2;
-    uint8_t *bytes = arena_alloc(arena, size ? size : 1);
-    if (!bytes) return span_of(NULL, 0);
-    for (size_t i = 0; i < size; i++) {
-        int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
-        assert(high >= 0 && low >= 0);
-        bytes[i] = (uint8_t)(high << 4 | low);
-    }
-    return span_of(bytes, size);
-}
-
-char *vector_hex_text(struct arena *arena, struct span bytes) {
-    char *text = arena_alloc(arena, bytes.size * 2 + 1);
-    assert(text);
-    for (size_t i = 0; i < bytes.size; i++) snprintf(text + 2 * i, 3, "%02x", bytes.data[i]);
-    return text;
-}
-
-struct span vector_file(struct arena *arena, const char *folder, const char *path) {
-    char name[8192];
-    snprintf(name, sizeof name, "%s/%s", folder, path);
-    FILE *in = fopen(name, "rb");
-    if (!in) return span_of(NULL, 0);
-    fseek(in, 0, SEEK_END);
-    size_t size = (size_t)ftell(in);
-    rewind(in);
-    uint8_t *bytes = arena_alloc(arena, size + 1);
-    size_t got = bytes ? fread(bytes, 1, size, in) : 0;
-    fclose(in);
-    return got == size && bytes ? span_of(bytes, size) : span_of(NULL, 0);
-}
-
-/* One line, however long, without its end. False: no more. */
-static bool read_line(gzFile in, char **line, size_t *capacity) {
-    size_t size = 0;
-    for (;;) {
-        if (*capacity - size < 4096) {
-            *capacity = *capacity ? *capacity * 2 : 65536;
-            *line = realloc(*line, *capacity);
-            assert(*line);
-        }
-        if (!gzgets(in, *line + size, (int)(*capacity - size))) return size > 0;
-        size += strlen(*line + size);
-        if (size && (*line)[size - 1] == '\n') {
-            (*line)[size - 1] = 0;
-            return true;
-        }
-    }
-}
-
-static void count(enum verdict verdict, uint64_t *family_passed, uint64_t *family_failed, uint64_t *family_not_run) {
-    if (verdict == VECTOR_PASSED) ++*family_passed;
-    else if (verdict == VECTOR_FAILED) ++*family_failed;
-    else ++*family_not_run;
-}
-
-static void run_file(const struct family *family, const char *folder, const char *path, uint64_t counts[3]) {
-    char name[8192];
-    snprintf(name, sizeof name, "%s/%s", folder, path);
-    gzFile in = gzopen(name, "rb");
-    char *line = NULL;
-    size_t capacity = 0;
-    struct vector vector = {.family = family->folder, .folder = folder, .path = path, .pool = &pool};
-    while (in && read_line(in, &line, &capacity)) {
-        vector.line++;
-        if (!line[0]) continue;
-        enum verdict verdict = VECTOR_NOT_RUN;
-        if (family->check) {
-            struct arena arena;
-            json_error_t error;
-            json_t *json = json_loads(line, JSON_ALLOW_NUL, &error);
-            arena_init(&arena, &pool, 0);
-            vector.json = json;
-            vector.arena = &arena;
-            verdict = json ? family->check(&vector) : vector_wrong(&vector, "not JSON: %s", error.text);
-            json_decref(json);
-            arena_destroy(&arena);
-        }
-        count(verdict, &counts[0], &counts[1], &counts[2]);
-    }
-    if (!in) {
-        vector_wrong(&vector, "cannot be opened");
-        counts[1]++;
-    } else gzclose(in);
-    free(line);
-}
-
-static bool is_vectors_file(const struct family *family, const char *name) {
-    if (family->file && strncmp(name, family->file, strlen(family->file))) return false;
-    const char *ending = strstr(name, ".jsonl");
-    return ending && (!strcmp(ending, ".jsonl") || !strcmp(ending, ".jsonl.gz"));
+static void run_line(void *context, const char *folder, const char *path, uint32_t line, const json_t *json) {
+    struct run *run = context;
+    struct arena arena;
+    arena_init(&arena, &pool, 0);
+    struct vector vector = {.family = run->family->folder, .folder = folder, .path = path, .line = line, .json = json, .pool = &pool, .arena = &arena};
+    enum verdict verdict = VECTOR_NOT_RUN;
+    if (!json) verdict = vector_wrong(&vector, line ? "not JSON" : "cannot be opened");
+    else if (run->family->check) verdict = run->family->check(&vector);
+    run->passed += verdict == VECTOR_PASSED;
+    run->failed += verdict == VECTOR_FAILED;
+    run->not_run += verdict == VECTOR_NOT_RUN;
+    arena_destroy(&arena);
 }
 
 static void run_family(const struct family *family, const char *top) {
     char folder[4096], name[256];
-    uint64_t counts[3] = {0};
-    struct dirent **entries;
+    struct run run = {.family = family};
     snprintf(folder, sizeof folder, "%s/%s", top, family->folder);
-    int n = scandir(folder, &entries, NULL, alphasort);
-    if (n < 0) return; /* a folder of vectors need not have all families */
-    for (int i = 0; i < n; i++) {
-        if (is_vectors_file(family, entries[i]->d_name)) run_file(family, folder, entries[i]->d_name, counts);
-        free(entries[i]);
-    }
-    free(entries);
+    if (!vectors_each(folder, family->file, run_line, &run)) return; /* a folder of vectors need not have all families */
     snprintf(name, sizeof name, "%s%s%s", family->folder, family->file ? "/" : "", family->file ? family->file : "");
-    printf("%-36s %6llu passed %6llu failed %6llu not run\n", name, (unsigned long long)counts[0], (unsigned long long)counts[1], (unsigned long long)counts[2]);
-    passed += counts[0], failed += counts[1], not_run += counts[2];
+    printf("%-36s %6llu passed %6llu failed %6llu not run\n", name, (unsigned long long)run.passed, (unsigned long long)run.failed,
+           (unsigned long long)run.not_run);
+    passed += run.passed, failed += run.failed, not_run += run.not_run;
 }
 
 int main(int argc, char **argv) {

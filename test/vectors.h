@@ -32,6 +32,12 @@ enum verdict vectors_partitioner(const struct vector *vector);
 enum verdict vectors_coordinator(const struct vector *vector);
 enum verdict vectors_uuid(const struct vector *vector);
 
+/* ---- reading, in vectors_read.c */
+/* Every line of the .jsonl and .jsonl.gz files of a folder (whose names so begin; NULL: of all). `json` is NULL when it is
+ * not JSON, and `line` 0 when a file could not be opened. False: there is no such folder. */
+typedef void vectors_line(void *context, const char *folder, const char *path, uint32_t line, const json_t *json);
+bool vectors_each(const char *folder, const char *beginning, vectors_line *each, void *context);
+
 /* ---- for the checks */
 const char *vector_text(const json_t *object, const char *name);              /* "" when it is not there       */
 int64_t vector_number(const json_t *object, const char *name);                /* 0 when it is not there        */

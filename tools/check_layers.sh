@@ -33,7 +33,7 @@ FNR == 1 {
 /^#include </ && is_pure(mine) && !test && /<(time|unistd|fcntl|stdio|stdlib|pthread|sys\/.*)\.h>/ { wrong("a pure file has no business with it") }
 /^#include "/ {
   split($0, quoted, "\""); split(quoted[2], target, "/"); to = target[1]
-  if (!index(quoted[2], "/")) { if (!(test && quoted[2] == "test.h")) wrong("includes name their folder"); next }
+  if (!index(quoted[2], "/")) { if (!(test && quoted[2] ~ /^(test|fuzz|vectors)\.h$/)) wrong("includes name their folder"); next }
   if (to == folder || folder in beside) next
   if (test && to in beside) next                        # tests may stand on the simulator
   if (to in beside) { wrong("nothing includes " to); next }

@@ -1,0 +1,160 @@
+#include "broker/dispatch.h"
+#include "broker/broker.h"
+#include "broker/handlers.h"
+
+static const struct api_row rows[] = {
+#define API(key_, name_, min_, max_, handler_, flags_) \
+    {.key = key_, .version_min = min_, .version_max = max_, .flags = flags_, .size = sizeof(struct name_##_request), .name = #name_, .handle = handler_},
+#include "broker/api.tbl"
+#undef API
+};
+enum { KEYS_MAX = 128 };
+
+const struct api_row *api_rows(uint32_t *count) {
+    *count = countof(rows);
+    return rows;
+}
+
+const struct api_row *api_row(int16_t key) {
+    /* Few rows, in the order of their keys: halving finds one in five steps. */
+    size_t low = 0, high = countof(rows);
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (rows[middle].key < key) low = middle + 1;
+        else high = middle;
+    }
+    return low < countof(rows) && rows[low].key == key ? &rows[low] : NULL;
+}
+
+enum kafka_error kafka_error_of(enum err err) {
+    switch (err) {
+    case ERR_NONE: return KAFKA_NONE;
+    case ERR_AGAIN:
+    case ERR_BUSY:
+    case ERR_NO_MEMORY:
+    case ERR_TIMEOUT: return KAFKA_REQUEST_TIMED_OUT;
+    case ERR_CLOSED: return KAFKA_NETWORK_EXCEPTION;
+    case ERR_NO_SPACE:
+    case ERR_IO:
+    case ERR_LOCKED: return KAFKA_KAFKA_STORAGE_ERROR;
+    case ERR_CORRUPT: return KAFKA_CORRUPT_MESSAGE;
+    case ERR_UNSUPPORTED: return KAFKA_UNSUPPORTED_VERSION;
+    case ERR_OUT_OF_RANGE: return KAFKA_OFFSET_OUT_OF_RANGE;
+    case ERR_INVALID:
+    case ERR_LIMIT: return KAFKA_INVALID_REQUEST;
+    default: return KAFKA_UNKNOWN_SERVER_ERROR;
+    }
+}
+
+static struct request *request_take(struct broker *broker) {
+    struct list *node = list_pop(&broker->requests_free);
+    struct request *request;
+    struct arena arena;
+    if (node) {
+        request = LIST_ITEM(node, struct request, node);
+        broker->requests_free_count--;
+        arena = request->arena;
+    } else {
+        request = pool_alloc(&broker->requests, sizeof *request);
+        if (!request) return NULL;
+        arena_init(&arena, &broker->requests, 0);
+    }
+    memset(request, 0, sizeof *request);
+    request->arena = arena;
+    request->broker = broker;
+    list_init(&request->node);
+    return request;
+}
+
+static void start(struct request *request, struct span body) {
+    const struct api_row *row = request->row;
+    bool served = request->version >= row->version_min && request->version <= row->version_max;
+    request->in = arena_alloc(&request->arena, row->size);
+    if (!request->in) {
+        request_refuse(request, "over budget");
+        return;
+    }
+    if (served) {
+        enum err err = wire_decode(request->api->request, request->version, request->in, body, &request->arena, NULL);
+        if (err) {
+            request_refuse(request, err_text(err));
+            return;
+        }
+    }
+    panic_context_set(row->name);
+    row->handle(request);
+    panic_context_set(NULL);
+}
+
+/* ---- the connection's events (net.h) ---------------------------------------------------------------------------- */
+
+static void on_open(struct conn *conn) {
+    struct shard *shard = conn_shard(conn);
+    struct broker *broker = shard->roles[ROLE_BROKER];
+    struct client *client = broker && !broker->stopping ? POOL_NEW(shard->pool, struct client) : NULL;
+    if (!client) {
+        conn_close(conn);
+        return;
+    }
+    client->broker = broker;
+    client->conn = conn;
+    client->listener = (uint32_t)((const struct broker_listener *)conn_listener_context(conn) - broker->node->listeners);
+    client->address[0] = '/';
+    io_address_text(conn_peer_address(conn), client->address + 1);
+    char *colon = strrchr(client->address, ':');
+    if (colon) *colon = 0;
+    list_push(&broker->clients, &client->node);
+    conn_set_user(conn, client);
+}
+
+static enum frame_verdict on_frame(struct conn *conn, struct conn_slot *slot, struct span frame, struct slab *slab) {
+    struct client *client = conn_user(conn);
+    if (!client) return FRAME_REFUSED;
+    struct broker *broker = client->broker;
+    struct request *request = request_take(broker);
+    if (!request) return conn_unanswered(conn) ? FRAME_LATER : FRAME_REFUSED;
+    struct span body;
+    enum frame_verdict verdict = FRAME_REFUSED;
+    enum err err = wire_request_header_decode(&request->header, frame, &request->arena, &body);
+    if (err != ERR_NONE && err != ERR_UNSUPPORTED) goto not_taken;
+    const struct api_row *row = api_row(request->header.request_api_key);
+    if (!row) goto not_taken;
+    int16_t version = request->header.request_api_version;
+    if ((err || version < row->version_min || version > row->version_max) && !(row->flags & API_ANY_VERSION)) goto not_taken;
+    bool overlaps = row->flags & API_OVERLAPS;
+    if (conn_unanswered(conn) && (client->exclusive || !overlaps)) {
+        verdict = FRAME_LATER;
+        goto not_taken;
+    }
+    request->row = row;
+    request->version = version;
+    request->api = wire_api(row->key);
+    request->slot = slot;
+    request->slab = slab ? slab_hold(slab) : NULL;
+    request->client = client;
+    request->arrived = io_now(broker->shard->io);
+    if (!overlaps) client->exclusive++;
+    broker->metrics.requests++;
+    broker->metrics.bytes_in += frame.size;
+    start(request, body);
+    return FRAME_TAKEN;
+not_taken:
+    if (verdict == FRAME_REFUSED) broker->metrics.refused++;
+    request_free(request);
+    return verdict;
+}
+
+static void on_closed(struct conn *conn, enum conn_end why) {
+    struct client *client = conn_user(conn);
+    if (client) client->closed = true;
+}
+
+static void on_freed(struct conn *conn) {
+    struct client *client = conn_user(conn);
+    if (!client) return;
+    list_remove(&client->node);
+    pool_free(client->broker->shard->pool, client, sizeof *client);
+}
+
+/* A range of a log that was not in memory is checked as it is brought in [L3]. */
+const struct conn_owner dispatch_owner = {.on_open = on_open, .on_frame = on_frame, .on_closed = on_closed, .on_freed = on_freed};

@@ -1,0 +1,19 @@
+/* broker/dispatch.h - from a frame to its handler: header, row of api.tbl, decode, order. */
+#pragma once
+#include "broker/request.h"
+
+enum { API_OVERLAPS = 1, API_ANY_VERSION = 2 };
+struct api_row {
+    int16_t key, version_min, version_max;
+    uint8_t flags;
+    uint32_t size;                 /* of the request's C struct */
+    const char *name;
+    void (*handle)(struct request *request);
+};
+const struct api_row *api_row(int16_t key);    /* NULL: not served */
+const struct api_row *api_rows(uint32_t *count);
+
+/* The connections' callbacks (net.h). */
+extern const struct conn_owner dispatch_owner;
+void request_free(struct request *request);
+enum kafka_error kafka_error_of(enum err err);

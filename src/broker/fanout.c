@@ -1,0 +1,59 @@
+#include "broker/fanout.h"
+#include "broker/broker.h"
+
+void fanout_begin(struct request *request, void (*joined)(struct request *)) {
+    assert(request->outstanding == 0);
+    request->outstanding = 1;
+    request->joined = joined;
+}
+
+static void one_less(struct request *request) {
+    assert(request->outstanding > 0);
+    if (--request->outstanding == 0) request->joined(request);
+}
+
+void fanout_sent(struct request *request) {
+    one_less(request);
+}
+
+static void arrive_home(struct share *share) {
+    if (share->back) share->back(share);
+    one_less(share->request);
+}
+
+static void message_home(struct shard *shard, struct message *message) {
+    arrive_home(container_of(message, struct share, message));
+}
+
+static void message_there(struct shard *shard, struct message *message) {
+    struct share *share = container_of(message, struct share, message);
+    share->there = shard->roles[ROLE_BROKER];
+    share->run(share);
+}
+
+void fanout_send(struct request *request, uint32_t to, struct share *share, void (*run)(struct share *), void (*back)(struct share *)) {
+    struct broker *home = request->broker;
+    share->request = request;
+    share->home = home;
+    share->run = run;
+    share->back = back;
+    share->next = request->shares;
+    request->shares = share;
+    request->outstanding++;
+    if (to == home->shard->index) {
+        share->there = home;
+        run(share);
+        return;
+    }
+    share->message.run = message_there;
+    shard_send(home->shard, to, &share->message);
+}
+
+void fanout_done(struct share *share) {
+    if (share->there == share->home) {
+        arrive_home(share);
+        return;
+    }
+    share->message.run = message_home;
+    shard_send(share->there->shard, share->home->shard->index, &share->message);
+}

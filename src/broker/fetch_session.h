@@ -1,0 +1,66 @@
+/* broker/fetch_session.h - incremental fetch (KIP-227): what a client fetches, remembered between its requests, so that a
+ * request names only what changed and an answer only what moved.
+ *
+ * A session belongs to the shard of the connection that opened it, and its id carries that shard; a client that comes
+ * back over a connection of another shard is told FETCH_SESSION_ID_NOT_FOUND and opens a new one. Sessions are
+ * bounded (max.incremental.fetch.session.cache.slots over all shards); a new one takes the place of the longest unused
+ * when that has been idle for two minutes, else there is none and the client goes on with full fetches.
+ */
+#pragma once
+#include "base/containers.h"
+#include "wire/api.h"
+#include "wire/errors.h"
+
+struct broker;
+
+/* One partition of a session (or of a full fetch, where it lives for the request alone). */
+struct session_partition {
+    struct map_node node;         /* by topic and index */
+    struct list order;            /* of answering: what had data goes to the back */
+    struct uuid topic_id;         /* zero: only the name is known (before version 13) */
+    struct span name;             /* owned by the session; empty with a topic id */
+    partition_index index;
+    log_offset from, log_start;
+    leader_epoch current_epoch, last_fetched_epoch;
+    uint32_t bytes_max;
+    /* as last answered */
+    log_offset high_watermark, answered_log_start;
+    size_t bytes;                 /* of this struct and the name behind it */
+};
+
+struct fetch_session {
+    struct map_node node;         /* by id */
+    struct list used;             /* longest unused first */
+    int32_t id, epoch;            /* epoch: expected of the next request */
+    bool by_id;                   /* version 13 and later: topics by id */
+    bool privileged;              /* a follower's: never evicted for a consumer's */
+    bool busy;                    /* a request of it is being answered */
+    time_ms used_ms;
+    struct map partitions;
+    struct list order;
+};
+
+struct fetch_sessions {
+    struct pool *pool;
+    struct map sessions;
+    struct list used;
+    uint32_t count_max, shard, shards;
+    int32_t serial;
+};
+
+void fetch_sessions_init(struct fetch_sessions *sessions, struct pool *pool, uint32_t count_max, uint32_t shard, uint32_t shards);
+void fetch_sessions_destroy(struct fetch_sessions *sessions);
+
+/* What a request means: `session` NULL with NONE is a full fetch without a session, from `list` (which then holds
+ * partitions that live in the arena). With a session the partitions to read are the session's. */
+struct fetch_plan {
+    struct fetch_session *session;
+    bool is_incremental;          /* answer only what moved */
+    struct list order;            /* session_partition.order, when there is no session */
+    struct arena *arena;
+};
+enum kafka_error fetch_session_plan(struct fetch_sessions *sessions, const struct fetch_request *request, int16_t version,
+                                    bool is_follower, time_ms now_ms, struct fetch_plan *plan);
+/* The answer has been made: true when it must name this partition. Notes what is told. */
+bool fetch_session_tells(struct fetch_plan *plan, struct session_partition *partition, const struct fetch_response_partition_data *data);
+void fetch_session_answered(struct fetch_sessions *sessions, struct fetch_plan *plan);

@@ -1,0 +1,380 @@
+/* Metadata, DescribeCluster, DescribeTopicPartitions, ApiVersions: answered from this shard's image. */
+#include "broker/broker.h"
+#include "broker/dispatch.h"
+#include "broker/handlers.h"
+#include "broker/topic.h"
+#include "broker/topics_auto.h"
+#include <stdlib.h>
+
+/* What is allowed when there is no authorizer: everything that the resource knows, a bit for each of Kafka's operations. */
+enum { CLUSTER_OPERATIONS = 0x1fa0, TOPIC_OPERATIONS = 0x0df8 };
+
+static const char *listener_name(const struct request *request) {
+    return request->broker->node->listeners[request->client->listener].name;
+}
+
+static bool ids_array(struct request *request, struct image_ids ids, int32_t **out, int32_t *count) {
+    *count = (int32_t)ids.count;
+    *out = REQUEST_ARRAY(request, ids.count, int32_t);
+    if (!*out) return false;
+    if (ids.count) memcpy(*out, ids.ids, ids.count * sizeof **out);
+    return true;
+}
+
+/* Replicas whose broker is not there, or whose directory is lost. */
+static bool offline_array(struct request *request, const struct image_partition *partition, int32_t **out, int32_t *count) {
+    const struct image *image = request->broker->image;
+    struct image_ids replicas = image_replicas(partition);
+    *count = 0;
+    *out = REQUEST_ARRAY(request, replicas.count, int32_t);
+    if (!*out) return false;
+    for (uint32_t i = 0; i < replicas.count; i++) {
+        const struct image_broker *broker = image_broker(image, replicas.ids[i]);
+        if (!broker || broker->fenced || !image_directory_is_online(broker, image_directory(partition, i))) (*out)[(*count)++] = replicas.ids[i];
+    }
+    return true;
+}
+
+/* Which error goes with a partition, and which leader is told: a leader without this listener is none. */
+static enum kafka_error leader_of(struct request *request, const struct image_partition *partition, broker_id *leader) {
+    const struct image_broker *broker = partition->leader >= 0 ? image_broker(request->broker->image, partition->leader) : NULL;
+    *leader = partition->leader;
+    if (!broker || broker->fenced) {
+        *leader = -1;
+        return KAFKA_LEADER_NOT_AVAILABLE;
+    }
+    if (image_broker_endpoint(broker, span_text(listener_name(request)))) return KAFKA_NONE;
+    *leader = -1;
+    return request->version == 0 ? KAFKA_LEADER_NOT_AVAILABLE : KAFKA_LISTENER_NOT_FOUND;
+}
+
+static bool topic_metadata(struct request *request, const struct image_topic *topic, struct metadata_response_metadata_response_topic *out) {
+    const struct metadata_request *in = request->in;
+    out->name = topic->name;
+    out->topic_id = topic->id;
+    out->is_internal = topic_is_internal(topic->name) && !span_equal(topic->name, SPAN_LITERAL("__share_group_state"));
+    out->partitions = metadata_response_metadata_response_partition_array(&request->arena, (int32_t)topic->partition_count);
+    if (!out->partitions) {
+        request_refuse(request, "over budget");
+        return false;
+    }
+    if (in->include_topic_authorized_operations) out->topic_authorized_operations = TOPIC_OPERATIONS;
+    for (const struct image_partition *partition = image_partition_next(topic, NULL); partition; partition = image_partition_next(topic, partition)) {
+        struct metadata_response_metadata_response_partition *p = &out->partitions[out->partitions_count++];
+        p->partition_index = partition->index;
+        p->leader_epoch = partition->leader_epoch;
+        p->error_code = (int16_t)leader_of(request, partition, &p->leader_id);
+        if (!ids_array(request, image_replicas(partition), &p->replica_nodes, &p->replica_nodes_count) ||
+            !ids_array(request, image_isr(partition), &p->isr_nodes, &p->isr_nodes_count) ||
+            !offline_array(request, partition, &p->offline_replicas, &p->offline_replicas_count))
+            return false;
+    }
+    return true;
+}
+
+static bool brokers(struct request *request, struct metadata_response *out) {
+    const struct image *image = request->broker->image;
+    out->brokers = metadata_response_metadata_response_broker_array(&request->arena, (int32_t)image_broker_count(image));
+    if (!out->brokers) {
+        request_refuse(request, "over budget");
+        return false;
+    }
+    out->brokers_count = 0;
+    for (const struct image_broker *broker = image_broker_next(image, NULL); broker; broker = image_broker_next(image, broker)) {
+        const struct image_endpoint *endpoint = broker->fenced ? NULL : image_broker_endpoint(broker, span_text(listener_name(request)));
+        if (!endpoint) continue;
+        struct metadata_response_metadata_response_broker *b = &out->brokers[out->brokers_count++];
+        b->node_id = broker->id;
+        b->host = endpoint->host;
+        b->port = endpoint->port;
+        b->rack = broker->has_rack ? broker->rack : (struct span){0};
+    }
+    return true;
+}
+
+/* In KRaft no client talks to the controller: a broker that is there is named in its place. */
+static broker_id controller_for_clients(const struct image *image) {
+    broker_id candidates[64];
+    uint32_t count = 0;
+    for (const struct image_broker *broker = image_broker_next(image, NULL); broker && count < countof(candidates); broker = image_broker_next(image, broker))
+        if (!broker->fenced) candidates[count++] = broker->id;
+    return count ? candidates[0] : -1;
+}
+
+void handle_metadata(struct request *request) {
+    const struct metadata_request *in = request->in;
+    struct broker *broker = request->broker;
+    const struct image *image = broker->image;
+    struct metadata_response *out = REQUEST_NEW(request, struct metadata_response);
+    if (!out) return;
+    metadata_response_init(out);
+    if (!brokers(request, out)) return;
+    out->cluster_id = span_text(broker->node->cluster_id);
+    out->controller_id = controller_for_clients(image);
+    if (in->include_cluster_authorized_operations) out->cluster_authorized_operations = CLUSTER_OPERATIONS;
+    /* All topics: null, or before version 1 an empty list. */
+    bool all = in->topics_count < 0 || (request->version == 0 && in->topics_count == 0);
+    uint32_t count = all ? image_topic_count(image) : (uint32_t)in->topics_count;
+    out->topics = metadata_response_metadata_response_topic_array(&request->arena, (int32_t)count);
+    if (!out->topics) {
+        request_refuse(request, "over budget");
+        return;
+    }
+    if (all) {
+        for (const struct image_topic *topic = image_topic_next(image, NULL); topic; topic = image_topic_next(image, topic))
+            if (!topic_metadata(request, topic, &out->topics[out->topics_count++])) return;
+        request_reply(request, out);
+        return;
+    }
+    struct topics_auto *missing = NULL;
+    bool may_create = broker->node->auto_create && (request->version < 4 || in->allow_auto_topic_creation);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct metadata_request_metadata_request_topic *asked = &in->topics[i];
+        struct metadata_response_metadata_response_topic *t = &out->topics[out->topics_count++];
+        bool by_id = request->version >= 10 && !uuid_is_zero(asked->topic_id);
+        if (!by_id && !asked->name.data) {
+            request_refuse(request, "a topic with neither a name nor an id");
+            return;
+        }
+        const struct image_topic *topic = by_id ? image_topic_by_id(image, asked->topic_id) : image_topic(image, asked->name);
+        if (topic) {
+            if (!topic_metadata(request, topic, t)) return;
+            continue;
+        }
+        t->name = by_id ? (request->version >= 12 ? (struct span){0} : SPAN_LITERAL("")) : asked->name;
+        t->topic_id = asked->topic_id;
+        t->error_code = by_id ? KAFKA_UNKNOWN_TOPIC_ID : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+        if (by_id) continue;
+        t->is_internal = topic_is_internal(asked->name);
+        enum kafka_error name_error = topic_name_error(image, asked->name);
+        if (name_error) t->error_code = (int16_t)name_error;
+        else if (may_create && !topics_auto_add(request, &missing, asked->name)) return;
+    }
+    topics_auto_create(broker, missing);
+    request_reply(request, out);
+}
+
+void handle_describe_cluster(struct request *request) {
+    const struct describe_cluster_request *in = request->in;
+    struct broker *broker = request->broker;
+    struct describe_cluster_response *out = REQUEST_NEW(request, struct describe_cluster_response);
+    if (!out) return;
+    describe_cluster_response_init(out);
+    out->endpoint_type = in->endpoint_type;
+    out->cluster_id = span_text(broker->node->cluster_id);
+    if (in->endpoint_type != 1) { /* a broker's listener answers about brokers */
+        out->error_code = in->endpoint_type == 2 ? KAFKA_MISMATCHED_ENDPOINT_TYPE : KAFKA_UNSUPPORTED_ENDPOINT_TYPE;
+        out->error_message = in->endpoint_type == 2 ? SPAN_LITERAL("The request was sent to an endpoint of the wrong type.")
+                                                    : SPAN_LITERAL("There is no endpoint of that type.");
+        request_reply(request, out);
+        return;
+    }
+    out->controller_id = controller_for_clients(broker->image);
+    if (in->include_cluster_authorized_operations) out->cluster_authorized_operations = CLUSTER_OPERATIONS;
+    out->brokers = describe_cluster_response_describe_cluster_broker_array(&request->arena, (int32_t)image_broker_count(broker->image));
+    if (!out->brokers) {
+        request_refuse(request, "over budget");
+        return;
+    }
+    for (const struct image_broker *b = image_broker_next(broker->image, NULL); b; b = image_broker_next(broker->image, b)) {
+        const struct image_endpoint *endpoint = image_broker_endpoint(b, span_text(listener_name(request)));
+        if (!endpoint || (b->fenced && !(request->version >= 2 && in->include_fenced_brokers))) continue;
+        struct describe_cluster_response_describe_cluster_broker *o = &out->brokers[out->brokers_count++];
+        o->broker_id = b->id;
+        o->host = endpoint->host;
+        o->port = endpoint->port;
+        o->rack = b->has_rack ? b->rack : (struct span){0};
+        o->is_fenced = b->fenced;
+    }
+    request_reply(request, out);
+}
+
+/* ---- DescribeTopicPartitions: names in order, as many partitions as the limit allows, then where to go on ------------ */
+
+struct walk {
+    struct request *request;
+    struct describe_topic_partitions_response *out;
+    int32_t left;
+};
+
+static bool describe_partitions(struct walk *walk, const struct image_topic *topic, partition_index from) {
+    struct request *request = walk->request;
+    struct describe_topic_partitions_response_describe_topic_partitions_response_topic *t = &walk->out->topics[walk->out->topics_count++];
+    t->name = topic->name;
+    t->topic_id = topic->id;
+    t->is_internal = topic_is_internal(topic->name);
+    t->topic_authorized_operations = TOPIC_OPERATIONS;
+    t->partitions = describe_topic_partitions_response_describe_topic_partitions_response_partition_array(&request->arena, (int32_t)topic->partition_count);
+    if (!t->partitions) {
+        request_refuse(request, "over budget");
+        return false;
+    }
+    for (const struct image_partition *p = image_partition_next(topic, NULL); p; p = image_partition_next(topic, p)) {
+        if (p->index < from) continue;
+        if (walk->left-- <= 0) {
+            walk->out->next_cursor = REQUEST_NEW(request, struct describe_topic_partitions_response_cursor);
+            if (!walk->out->next_cursor) return false;
+            walk->out->next_cursor->topic_name = topic->name;
+            walk->out->next_cursor->partition_index = p->index;
+            return true;
+        }
+        struct describe_topic_partitions_response_describe_topic_partitions_response_partition *o = &t->partitions[t->partitions_count++];
+        o->partition_index = p->index;
+        o->leader_epoch = p->leader_epoch;
+        o->error_code = (int16_t)leader_of(request, p, &o->leader_id);
+        if (!ids_array(request, image_replicas(p), &o->replica_nodes, &o->replica_nodes_count) ||
+            !ids_array(request, image_isr(p), &o->isr_nodes, &o->isr_nodes_count) ||
+            !ids_array(request, image_elr(p), &o->eligible_leader_replicas, &o->eligible_leader_replicas_count) ||
+            !ids_array(request, image_last_known_elr(p), &o->last_known_elr, &o->last_known_elr_count) ||
+            !offline_array(request, p, &o->offline_replicas, &o->offline_replicas_count))
+            return false;
+    }
+    return true;
+}
+
+static int by_name(const void *a, const void *b) {
+    return span_compare(((const struct describe_topic_partitions_request_topic_request *)a)->name,
+                        ((const struct describe_topic_partitions_request_topic_request *)b)->name);
+}
+
+void handle_describe_topic_partitions(struct request *request) {
+    struct describe_topic_partitions_request *in = request->in;
+    const struct image *image = request->broker->image;
+    struct describe_topic_partitions_response *out = REQUEST_NEW(request, struct describe_topic_partitions_response);
+    if (!out) return;
+    describe_topic_partitions_response_init(out);
+    bool all = in->topics_count == 0;
+    uint32_t count = all ? image_topic_count(image) : (uint32_t)in->topics_count;
+    struct config_view view = broker_config_view(request->broker);
+    int64_t limit_most = config_number(&view, KEY_max_request_partition_size_limit);
+    struct walk walk = {.request = request, .out = out};
+    walk.left = in->response_partition_limit < 1 ? 1 : in->response_partition_limit > limit_most ? (int32_t)limit_most : in->response_partition_limit;
+    out->topics = describe_topic_partitions_response_describe_topic_partitions_response_topic_array(&request->arena, (int32_t)count);
+    if (!out->topics) {
+        request_refuse(request, "over budget");
+        return;
+    }
+    struct span first = in->cursor ? in->cursor->topic_name : SPAN_LITERAL("");
+    if (in->cursor && in->cursor->partition_index < 0) {
+        request_refuse(request, "a cursor before the first partition");
+        return;
+    }
+    if (all) {
+        for (const struct image_topic *topic = image_topic_from(image, first); topic && !out->next_cursor; topic = image_topic_next(image, topic))
+            if (!describe_partitions(&walk, topic, in->cursor && span_equal(topic->name, first) ? in->cursor->partition_index : 0)) return;
+        request_reply(request, out);
+        return;
+    }
+    if (count > 1) qsort(in->topics, count, sizeof *in->topics, by_name);
+    for (uint32_t i = 0; i < count && !out->next_cursor; i++) {
+        struct span name = in->topics[i].name;
+        if (span_compare(name, first) < 0 || (i > 0 && span_equal(name, in->topics[i - 1].name))) continue;
+        const struct image_topic *topic = image_topic(image, name);
+        if (!topic) {
+            struct describe_topic_partitions_response_describe_topic_partitions_response_topic *t = &out->topics[out->topics_count++];
+            t->name = name;
+            t->error_code = topic_name_is_valid(name) ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION : KAFKA_INVALID_TOPIC_EXCEPTION;
+            t->is_internal = topic_is_internal(name);
+            continue;
+        }
+        if (!describe_partitions(&walk, topic, in->cursor && span_equal(name, first) ? in->cursor->partition_index : 0)) return;
+    }
+    request_reply(request, out);
+}
+
+/* ---- ApiVersions -------------------------------------------------------------------------------------------------------- */
+
+static bool name_is_valid(struct span text) { /* what Kafka allows as a client's software name and version */
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t c = text.data[i];
+        bool word = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+        if (!word && (i == 0 || i + 1 == text.size || (c != '-' && c != '.'))) return false;
+    }
+    return text.size > 0;
+}
+
+static bool fill_apis(struct request *request, struct api_versions_response *out) {
+    uint32_t count;
+    const struct api_row *rows = api_rows(&count);
+    out->api_keys = api_versions_response_api_version_array(&request->arena, (int32_t)count);
+    if (!out->api_keys) return false;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct wire_api *api = wire_api(rows[i].key);
+        struct api_versions_response_api_version *row = &out->api_keys[out->api_keys_count++];
+        row->api_key = rows[i].key;
+        row->min_version = api->advertised_min < rows[i].version_min ? api->advertised_min : rows[i].version_min;
+        row->max_version = rows[i].version_max;
+        if (api->is_unstable && !request->broker->node->unstable_apis && row->max_version == api->version_max) row->max_version--;
+    }
+    return true;
+}
+
+static bool fill_features(struct request *request, struct api_versions_response *out) {
+    const struct image *image = request->broker->image;
+    out->supported_features = api_versions_response_supported_feature_key_array(&request->arena, FEATURES_COUNT);
+    if (!out->supported_features) return false;
+    for (uint32_t i = 0; i < FEATURES_COUNT; i++) {
+        /* Older clients cannot read a feature whose range begins at 0. */
+        if (features[i].min == 0 && request->version < 4) continue;
+        struct api_versions_response_supported_feature_key *f = &out->supported_features[out->supported_features_count++];
+        f->name = span_text(features[i].name);
+        f->min_version = features[i].min;
+        f->max_version = features[i].max;
+    }
+    uint32_t count = 0;
+    for (const struct image_feature *f = image_feature_next(image, NULL); f; f = image_feature_next(image, f)) count++;
+    out->finalized_features_epoch = image_position(image).offset - 1;
+    out->finalized_features = api_versions_response_finalized_feature_key_array(&request->arena, (int32_t)count);
+    if (!out->finalized_features) return false;
+    for (const struct image_feature *f = image_feature_next(image, NULL); f; f = image_feature_next(image, f)) {
+        struct api_versions_response_finalized_feature_key *o = &out->finalized_features[out->finalized_features_count++];
+        o->name = f->name;
+        o->min_version_level = f->level;
+        o->max_version_level = f->level;
+    }
+    return true;
+}
+
+void handle_api_versions(struct request *request) {
+    const struct api_versions_request *in = request->in;
+    struct broker *broker = request->broker;
+    struct api_versions_response *out = REQUEST_NEW(request, struct api_versions_response);
+    if (!out) return;
+    api_versions_response_init(out);
+    if (request->version < request->row->version_min || request->version > request->row->version_max) {
+        /* The client speaks a version that is not known here: told so in the oldest one, with what is. */
+        request->version = 0;
+        out->error_code = KAFKA_UNSUPPORTED_VERSION;
+        out->api_keys = api_versions_response_api_version_array(&request->arena, 1);
+        if (!out->api_keys) {
+            request_refuse(request, "over budget");
+            return;
+        }
+        out->api_keys[0].api_key = request->row->key;
+        out->api_keys[0].min_version = request->row->version_min;
+        out->api_keys[0].max_version = request->row->version_max;
+        out->api_keys_count = 1;
+        request_reply(request, out);
+        return;
+    }
+    if (request->version >= 3 && (!name_is_valid(in->client_software_name) || !name_is_valid(in->client_software_version))) {
+        out->error_code = KAFKA_INVALID_REQUEST;
+        request_reply(request, out);
+        return;
+    }
+    if (request->version >= 5) {
+        bool has_cluster = in->cluster_id.data != NULL, has_node = in->node_id != -1;
+        if (has_cluster != has_node) out->error_code = KAFKA_INVALID_REQUEST;
+        else if (has_cluster && (!span_equal(in->cluster_id, span_text(broker->node->cluster_id)) || in->node_id != broker->node->id))
+            out->error_code = KAFKA_REBOOTSTRAP_REQUIRED;
+        if (out->error_code != KAFKA_NONE) {
+            request_reply(request, out);
+            return;
+        }
+    }
+    if (!fill_apis(request, out) || (request->version >= 3 && !fill_features(request, out))) {
+        request_refuse(request, "over budget");
+        return;
+    }
+    request_reply(request, out);
+}

@@ -1,0 +1,155 @@
+/* Produce: one item for each partition, one share for each shard; answered when all items are. */
+#include "broker/broker.h"
+#include "broker/fanout.h"
+#include "broker/handlers.h"
+#include "broker/partition.h"
+
+struct produce_share {
+    struct share share;
+    struct list items;
+    uint32_t waiting; /* items that are not over yet */
+};
+
+struct produce_work {
+    struct produce_response response;
+    struct produce_share *shares[SHARDS_MAX];
+    int16_t acks;
+};
+
+static void joined(struct request *request) {
+    struct produce_work *work = request->work;
+    if (work->acks != 0) {
+        request_reply(request, &work->response);
+        return;
+    }
+    /* Nothing is answered to acks=0: an error can only be told by closing the connection, so that the client asks for
+     * metadata again. */
+    for (int32_t t = 0; t < work->response.responses_count; t++)
+        for (int32_t p = 0; p < work->response.responses[t].partition_responses_count; p++)
+            if (work->response.responses[t].partition_responses[p].error_code != KAFKA_NONE) {
+                request_refuse(request, "acks=0 failed");
+                return;
+            }
+    request_reply_nothing(request);
+}
+
+static void share_is_over(struct produce_share *share) {
+    fanout_done(&share->share);
+}
+
+static void item_done(struct produce_item *item) {
+    struct produce_share *share = container_of(item->arena, struct produce_share, share.arena);
+    if (--share->waiting == 0) share_is_over(share);
+}
+
+static void run(struct share *base) {
+    struct produce_share *share = container_of(base, struct produce_share, share);
+    struct broker *there = base->there;
+    share->waiting = 1;
+    LIST_EACH_SAFE(node, &share->items) {
+        struct produce_item *item = LIST_ITEM(node, struct produce_item, node);
+        enum kafka_error why;
+        list_remove(&item->node);
+        item->partition = partition_get(there, item->topic_id, item->index, &why);
+        if (!item->partition) {
+            item->out->error_code = (int16_t)why;
+            continue;
+        }
+        share->waiting++;
+        if (partition_produce(item)) share->waiting--;
+    }
+    if (--share->waiting == 0) share_is_over(share);
+}
+
+static bool add_item(struct request *request, struct produce_work *work, const struct produce_request_partition_produce_data *in,
+                     struct uuid topic_id, struct produce_response_partition_produce_response *out, time_ms timeout_ms) {
+    struct broker *broker = request->broker;
+    uint32_t shard = partition_shard(broker, topic_id, in->index);
+    struct produce_share *share = work->shares[shard];
+    if (!share) {
+        if (!(share = REQUEST_NEW(request, struct produce_share))) return false;
+        arena_init_travelling(&share->share.arena, broker->shard->pool, 0);
+        list_init(&share->items);
+        work->shares[shard] = share;
+    }
+    struct produce_item *item = REQUEST_NEW(request, struct produce_item);
+    if (!item) return false;
+    item->topic_id = topic_id;
+    item->index = in->index;
+    /* The frame is this request's alone: offsets and epoch are written into it in place. */
+    item->data = (uint8_t *)(uintptr_t)in->records.bytes.data;
+    item->size = (uint32_t)in->records.bytes.size;
+    item->slab = request->slab;
+    item->acks = work->acks;
+    item->timeout_ms = timeout_ms;
+    item->arena = &share->share.arena;
+    item->out = out;
+    item->done = item_done;
+    list_push(&share->items, &item->node);
+    return true;
+}
+
+static void free_shares(struct produce_work *work, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (work->shares[i]) arena_destroy(&work->shares[i]->share.arena);
+}
+
+static void joined_then_free(struct request *request) {
+    struct produce_work *work = request->work;
+    free_shares(work, request->broker->shards);
+    joined(request);
+}
+
+void handle_produce(struct request *request) {
+    const struct produce_request *in = request->in;
+    struct broker *broker = request->broker;
+    struct produce_work *work = REQUEST_NEW(request, struct produce_work);
+    if (!work) return;
+    request->work = work;
+    work->acks = in->acks;
+    produce_response_init(&work->response);
+    struct produce_response *out = &work->response;
+    out->responses = produce_response_topic_produce_response_array(&request->arena, in->topic_data_count);
+    out->responses_count = in->topic_data_count;
+    if (!out->responses) {
+        request_refuse(request, "over budget");
+        return;
+    }
+    for (int32_t t = 0; t < in->topic_data_count; t++) {
+        const struct produce_request_topic_produce_data *topic = &in->topic_data[t];
+        struct produce_response_topic_produce_response *answer = &out->responses[t];
+        struct uuid topic_id = topic->topic_id;
+        enum kafka_error error = KAFKA_NONE;
+        answer->name = topic->name;
+        answer->topic_id = topic->topic_id;
+        if (request->version < 13) {
+            if (!broker_topic_id(broker, topic->name, &topic_id)) error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+        } else if (!broker_topic_exists(broker, topic_id)) {
+            error = KAFKA_UNKNOWN_TOPIC_ID;
+        }
+        if (in->acks < -1 || in->acks > 1) error = KAFKA_INVALID_REQUIRED_ACKS;
+        if (error == KAFKA_NONE && in->transactional_id.data) error = KAFKA_INVALID_TXN_STATE;
+        answer->partition_responses = produce_response_partition_produce_response_array(&request->arena, topic->partition_data_count);
+        answer->partition_responses_count = topic->partition_data_count;
+        if (!answer->partition_responses) {
+            free_shares(work, broker->shards);
+            request_refuse(request, "over budget");
+            return;
+        }
+        for (int32_t p = 0; p < topic->partition_data_count; p++) {
+            struct produce_response_partition_produce_response *partition = &answer->partition_responses[p];
+            partition->index = topic->partition_data[p].index;
+            partition->base_offset = -1;
+            partition->error_code = (int16_t)error;
+            if (error == KAFKA_NONE &&
+                !add_item(request, work, &topic->partition_data[p], topic_id, partition, in->timeout_ms < 0 ? 0 : in->timeout_ms)) {
+                free_shares(work, broker->shards);
+                return; /* request_alloc has refused it */
+            }
+        }
+    }
+    fanout_begin(request, joined_then_free);
+    for (uint32_t shard = 0; shard < broker->shards; shard++)
+        if (work->shares[shard]) fanout_send(request, shard, &work->shares[shard]->share, run, NULL);
+    fanout_sent(request);
+}

@@ -1,0 +1,89 @@
+#include "broker/request.h"
+#include "broker/broker.h"
+#include "broker/dispatch.h"
+#include "broker/fanout.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { REQUESTS_FREE_MAX = 256, TEXT_BYTES_MAX = 512, FRAME_SIZE_BYTES = 4 };
+
+/* Back to the broker's list with the first chunk of its arena, so that a small request costs no call to the heap. */
+void request_free(struct request *request) {
+    struct broker *broker = request->broker;
+    for (struct share *share = request->shares; share; share = share->next) arena_destroy(&share->arena);
+    slab_drop(request->slab);
+    if (broker->requests_free_count >= REQUESTS_FREE_MAX) {
+        arena_destroy(&request->arena);
+        pool_free(&broker->requests, request, sizeof *request);
+        return;
+    }
+    arena_reset(&request->arena);
+    list_push_front(&broker->requests_free, &request->node);
+    broker->requests_free_count++;
+}
+
+static void gone(struct conn_slot *slot) {
+    request_free(slot_user(slot));
+}
+
+/* The answer is made: the next request of the connection may start. */
+static void answer(struct request *request, struct chain *chain) {
+    assert(request->state == REQUEST_RUNNING);
+    request->state = REQUEST_ANSWERED;
+    if (!(request->row->flags & API_OVERLAPS)) request->client->exclusive--;
+    slot_set_user(request->slot, request);
+    conn_answer(request->slot, chain, gone);
+}
+
+void request_reply(struct request *request, const void *response) {
+    struct chain chain;
+    if (request->client->closed) {
+        answer(request, NULL);
+        return;
+    }
+    chain_init(&chain, &request->arena);
+    if (!wire_response_frame(request->api, request->version, request->header.correlation_id, response, &chain)) {
+        request_refuse(request, "the answer cannot be encoded, or is over budget");
+        return;
+    }
+    chain_consume(&chain, FRAME_SIZE_BYTES); /* the connection writes it */
+    answer(request, &chain);
+}
+
+void request_reply_nothing(struct request *request) {
+    answer(request, NULL);
+}
+
+void request_refuse(struct request *request, const char *why) {
+    struct client *client = request->client;
+    request->broker->metrics.refused++;
+    if (!client->closed) {
+        broker_trace(request->broker, "closing the connection of %s: %s: %s", client->address, request->row->name, why);
+        client->closed = true;
+        conn_close(client->conn);
+    }
+    answer(request, NULL);
+}
+
+void *request_alloc(struct request *request, size_t bytes) {
+    void *memory = arena_alloc(&request->arena, bytes);
+    if (!memory) request_refuse(request, "over budget");
+    return memory;
+}
+
+void *request_array(struct request *request, size_t count, size_t size) {
+    void *memory = arena_array(&request->arena, count ? count : 1, size);
+    if (!memory) request_refuse(request, "over budget");
+    return memory;
+}
+
+struct span request_text(struct request *request, const char *format, ...) {
+    char line[TEXT_BYTES_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    size_t size = n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : sizeof line - 1;
+    const void *copy = arena_copy(&request->arena, line, size + 1);
+    return span_of(copy, copy ? size : 0);
+}

@@ -1,0 +1,69 @@
+/* broker/request.h - a request's life: from a whole frame to the one answer.
+ *
+ * Lives on the shard of its connection. Owns its arena (all that is decoded and answered lives in it) and holds the slab
+ * that its frame lies in, so records stay slices of what was received. A handler ends in exactly one of request_reply,
+ * request_reply_nothing and request_refuse; until then the request may wait for other owners (broker/fanout.h).
+ *
+ * Order: a client's requests start in order and are answered in order. A Produce may overlap earlier Produces; anything
+ * else starts when all earlier ones are answered.
+ */
+#pragma once
+#include "base/arena.h"
+#include "base/containers.h"
+#include "net/net.h"
+#include "wire/api.h"
+#include "wire/errors.h"
+#include "wire/header.h"
+
+struct broker;
+struct request;
+struct api_row;
+struct fetch_wait;
+
+/* What a broker knows of one connection: the conn's user pointer. */
+struct client {
+    struct broker *broker;   /* borrows */
+    struct conn *conn;
+    struct list node;        /* in the broker's list              */
+    uint32_t listener;       /* index of the listener it came through */
+    uint32_t exclusive;      /* requests under way that nothing may overlap: 0 or 1 */
+    bool closed;             /* no more frames; answers go nowhere */
+    char address[IO_ADDRESS_TEXT_MAX + 1]; /* "/1.2.3.4", as Kafka writes a client's host */
+};
+
+enum request_state { REQUEST_RUNNING, REQUEST_ANSWERED };
+
+struct request {
+    struct list node;              /* in broker->requests_free */
+    struct client *client;
+    struct broker *broker;
+    struct arena arena;
+    struct conn_slot *slot;        /* where the answer goes */
+    struct slab *slab;             /* shares: the frame's memory */
+    const struct api_row *row;
+    const struct wire_api *api;
+    struct request_header header;
+    int16_t version;
+    enum request_state state;
+    void *in;                      /* the decoded request, in the arena */
+    time_ns arrived;
+    struct share *shares;          /* sent so far: their arenas go with the request */
+    uint32_t outstanding;          /* shares that other owners (or this one) work on */
+    void (*joined)(struct request *request); /* when outstanding comes back to 0 */
+    void *work;                    /* the handler's own */
+};
+
+/* Encodes and sends the answer, and frees the request. `response` is the generated struct, in the request's arena or
+ * borrowed for the call. */
+void request_reply(struct request *request, const void *response);
+/* acks=0: nothing is sent. */
+void request_reply_nothing(struct request *request);
+/* No answer can be given: the connection is closed. `why` for the trace. */
+void request_refuse(struct request *request, const char *why);
+/* Memory from the request's arena; over budget closes the connection and answers NULL: the handler returns at once. */
+void *request_alloc(struct request *request, size_t bytes);
+#define REQUEST_NEW(request, type) ((type *)request_alloc((request), sizeof(type)))
+#define REQUEST_ARRAY(request, count, type) ((type *)request_array((request), (count), sizeof(type)))
+void *request_array(struct request *request, size_t count, size_t size);
+/* A copy of text in the arena; NULL data when over budget. */
+struct span request_text(struct request *request, const char *format, ...) printf_like(2, 3);
