@@ -18,7 +18,7 @@ void raft_become_follower(struct raft *raft, leader_epoch epoch, int32_t leader_
     raft->epoch = epoch;
     raft->leader_id = leader_id;
     raft->leader = leader;
-    raft->fetched = raft->updated = false;
+    raft->fetched = raft->updated = raft->leader_confirmed = false;
     raft->leader_high_watermark = -1;
     raft->fetch_deadline_ms = raft->now_ms + raft->options.fetch_timeout_ms;
     raft->update_deadline_ms = raft->now_ms + raft->options.fetch_timeout_ms;
@@ -126,14 +126,15 @@ bool raft_poll_follower(struct raft *raft) {
         return false;
     }
     if (raft_any_in_flight(raft)) return false;
-    /* A leader that does not answer may have been replaced: somebody else may know by whom. */
-    if (late || raft_peer_failed(raft, raft->leader_id)) {
+    /* A leader that does not answer may have been replaced: somebody else may know by whom. Who names the same one again
+     * sends us back to it; else a node that was cut off for a while would ask the others for ever. */
+    if ((late || raft_peer_failed(raft, raft->leader_id)) && !raft->leader_confirmed) {
         int32_t id;
         struct raft_request request = fetch_request(raft);
         if (raft_bootstrap_pick(raft, &id) && raft_send(raft, id, &request)) return false;
     }
     struct raft_request request = fetch_request(raft);
-    raft_send(raft, raft->leader_id, &request);
+    if (raft_send(raft, raft->leader_id, &request)) raft->leader_confirmed = false;
     return false;
 }
 
@@ -170,6 +171,9 @@ static bool diverged(struct raft *raft, const struct raft_response *response) {
 }
 
 bool raft_on_fetch_response(struct raft *raft, const struct raft_response *response) {
+    if (raft->role == RAFT_FOLLOWER && response->top_error == RAFT_NONE && response->from != raft->leader_id &&
+        response->epoch == raft->epoch && response->leader_id == raft->leader_id)
+        raft->leader_confirmed = true;
     enum raft_verdict verdict = raft_common_response(raft, response);
     if (verdict != RAFT_VERDICT_OPEN) return verdict == RAFT_VERDICT_ENDED;
     if (response->error != RAFT_NONE || raft->role != RAFT_FOLLOWER) return false;

@@ -396,7 +396,7 @@ void raft_begin(struct raft *raft, const struct raft_start *start, int64_t now_m
         raft->leader_id = self;
         raft->role = RAFT_RESIGNED;
         if (!voter) raft->election_deadline_ms = raft_election_timeout(raft);
-    } else if (voter && state.voted.id == self &&
+    } else if (voter && state.leader_id < 0 && state.voted.id == self && /* else the election is over, and somebody else won */
                (uuid_is_zero(state.voted.directory) || uuid_equal(state.voted.directory, raft->options.self.directory))) {
         raft->role = RAFT_CANDIDATE;
         raft_open_ballots(raft);

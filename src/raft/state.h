@@ -72,6 +72,7 @@ struct raft {
     /* Follower. */
     int64_t fetch_deadline_ms, update_deadline_ms;
     bool fetched;                       /* successfully, from this leader in this epoch */
+    bool leader_confirmed;              /* another node has named the same leader since we last asked it */
     bool updated;                       /* UpdateRaftVoter is done for this epoch */
     bool appending;                     /* fetched records are on their way to the log (and the disk) */
     bool removed_old;                   /* auto-join: nothing is left to be removed */
