@@ -1,0 +1,12 @@
+/* What moldau-sim can run. */
+#include "sim/run.h"
+#include "sim/sim_raft.h"
+
+static void run_raft3(struct run *run) { sim_raft_run(run, 3); }
+static void run_raft5(struct run *run) { sim_raft_run(run, 5); }
+
+const struct what sim_whats[] = {
+    {"raft3", "the raft machine, 3 voters and up to 2 observers, on the barest host: M1 to M8", run_raft3, sim_raft_mutations},
+    {"raft5", "the same with 5 voters", run_raft5, sim_raft_mutations},
+};
+const uint32_t sim_whats_count = countof(sim_whats);
