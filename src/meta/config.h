@@ -28,8 +28,8 @@ struct config_key {
     enum config_scope scope;
     const char *name;
     enum config_type type;
-    const char *default_text;      /* NULL: null */
-    bool required, internal;
+    const char *default_text;      /* ask config_default */
+    bool internal;
     enum config_check check;
     double low, high, also;        /* CHECK_RANGE: low..high, or `also` */
     const char *allowed;           /* CHECK_ONE_OF..., CHECK_LIST_OF: comma-separated */
@@ -39,14 +39,16 @@ struct config_key {
     const char *doc;
 };
 const struct config_key *config_find(enum config_scope scope, struct span name);    /* NULL: not known */
-const struct config_key *config_next(enum config_scope scope, const struct config_key *previous); /* NULL: the first; by name */
+const struct config_key *config_next(enum config_scope scope, const struct config_key *previous); /* NULL: the first */
+bool config_is_required(const struct config_key *key);         /* has no default, and must be given */
+struct span config_default(const struct config_key *key);      /* data NULL: null, or required */
 /* Must never be shown: a password, or a broker key that is not known. */
 bool config_is_sensitive(enum config_scope scope, const struct config_key *key);
 
 /* May the key have this value (data NULL: null)? If not, `why` gets a sentence: the key, the value, what is allowed. */
 must_use bool config_validate(const struct config_key *key, struct span value, struct text *why);
-/* What the keys of one resource must be together (min.compaction.lag.ms <= max.compaction.lag.ms, ...): on the values
- * that hold after a change. `topic_config` has been loaded with them. */
+/* Do the values of a topic fit together (min.compaction.lag.ms <= max.compaction.lag.ms, ...)? Asked of what holds after a
+ * change. */
 struct topic_config;
 must_use bool topic_config_validate(const struct topic_config *config, struct text *why);
 
@@ -107,16 +109,19 @@ int64_t config_number(const struct config_view *view, enum config_id id);  /* IN
 bool config_flag(const struct config_view *view, enum config_id id);
 double config_real(const struct config_view *view, enum config_id id);
 
-/* One value of those that a key could have, the one that holds first: what DescribeConfigs tells as synonyms. */
+/* The value of a key of any scope, in the key's own unit; data NULL is null. resource: the topic's or group's name, not
+ * looked at for brokers' keys. A text that has to be made (log.retention.hours, told in ms) lives in `arena`. */
+struct span config_value(const struct config_view *view, const struct config_key *key, struct span resource,
+                         enum config_source *source, struct arena *arena);
+/* Where a value is set, the strongest first, each under the name and in the unit in which it is: what DescribeConfigs
+ * tells as synonyms. Answers how many. */
 struct config_synonym {
     struct span name, value;
     enum config_source source;
 };
 enum { CONFIG_SYNONYMS_MAX = 16 };
-/* Of any scope; resource: the topic's or group's name, not looked at for brokers. Answers how many. Text that must be
- * made (a unit that is turned) lives in `arena`. */
 uint32_t config_synonyms(const struct config_view *view, const struct config_key *key, struct span resource,
-                         struct config_synonym out[CONFIG_SYNONYMS_MAX], struct arena *arena);
+                         struct config_synonym out[CONFIG_SYNONYMS_MAX]);
 
 /* All that a topic's partitions need to know, read. Lists and strings are borrowed from the view. */
 #define CONFIG_C_BOOLEAN bool

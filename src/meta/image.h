@@ -44,11 +44,11 @@ struct image_partition {
     broker_id leader;               /* -1: none */
     leader_epoch leader_epoch;
     int32_t partition_epoch;
+    uint16_t replicas, isr, removing, adding, elr, last_known_elr; /* how many of each follow, in this order */
     int8_t recovery;                /* LEADER_... */
     bool isr_is_replicas;           /* then they are stored once */
-    uint16_t replicas, isr, removing, adding, elr, last_known_elr; /* how many of each follow, in this order */
     bool has_directories;           /* else each of them is DIRECTORY_MIGRATING */
-    uint32_t data[];                /* ids, then directories */
+    broker_id data[];               /* ids, then directories */
 };
 struct image_ids image_replicas(const struct image_partition *partition);     /* the preferred leader first */
 struct image_ids image_isr(const struct image_partition *partition);
@@ -68,11 +68,10 @@ extern const struct uuid DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, DIRECTORY_LO
 struct image_topic {
     _Atomic uint32_t refs;
     uint32_t partition_count;
-    uint32_t partition_end;         /* one past the largest index; == partition_count unless the log has holes */
-    uint32_t depth;
     struct uuid id;
-    struct image_node *partitions;  /* a tree by the digits of the index */
     struct span name;
+    struct image_node *partitions;  /* shares: a tree by index */
+    struct image_name *label;       /* shares: the name's entry */
 };
 const struct image_topic *image_topic(const struct image *image, struct span name);  /* NULL: there is none */
 const struct image_topic *image_topic_by_id(const struct image *image, struct uuid id);

@@ -1,0 +1,308 @@
+#include "meta/config.h"
+#include <string.h>
+
+/* ---- a set of values, sorted by name */
+
+void config_values_init(struct config_values *values, struct arena *arena) {
+    *values = (struct config_values){.arena = arena};
+}
+
+/* Where the name is, or belongs. */
+static uint32_t place_of(const struct config_values *values, struct span name, bool *found) {
+    uint32_t low = 0, high = values->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        int order = span_compare(values->entries[middle].name, name);
+        if (order == 0) {
+            *found = true;
+            return middle;
+        }
+        if (order < 0) low = middle + 1;
+        else high = middle;
+    }
+    *found = false;
+    return low;
+}
+
+static enum err set(struct config_values *values, struct span name, struct span value, uint32_t line) {
+    bool found;
+    uint32_t at = place_of(values, name, &found);
+    struct span copy = {arena_copy(values->arena, value.data, value.size ? value.size : 1), value.size};
+    struct span own_name = found ? values->entries[at].name : (struct span){arena_copy(values->arena, name.data, name.size), name.size};
+    if (!copy.data || !own_name.data) return ERR_NO_MEMORY;
+    if (!found) {
+        if (values->count == values->capacity) {
+            uint32_t capacity = values->capacity ? values->capacity * 2 : 32;
+            struct config_entry *entries = ARENA_ARRAY(values->arena, capacity, struct config_entry);
+            if (!entries) return ERR_NO_MEMORY;
+            if (values->count) memcpy(entries, values->entries, values->count * sizeof *entries);
+            values->entries = entries;
+            values->capacity = capacity;
+        }
+        memmove(values->entries + at + 1, values->entries + at, (values->count - at) * sizeof *values->entries);
+        values->count++;
+    }
+    values->entries[at] = (struct config_entry){own_name, copy, line};
+    return ERR_NONE;
+}
+
+enum err config_values_set(struct config_values *values, struct span name, struct span value) {
+    return set(values, name, value.data ? value : SPAN_LITERAL(""), 0);
+}
+
+bool config_values_get(const struct config_values *values, struct span name, struct span *out) {
+    bool found;
+    uint32_t at = place_of(values, name, &found);
+    if (found) *out = values->entries[at].value;
+    return found;
+}
+
+/* ---- Java's properties. A logical line is a natural line and those that it is continued on; its key ends at the first
+ * '=', ':' or blank that is not escaped. Bytes are Latin-1, as Java reads them; values are kept as UTF-8. */
+
+struct lines {
+    const uint8_t *at, *end;
+    uint32_t number;
+};
+
+static bool is_blank(uint8_t c) {
+    return c == ' ' || c == '\t' || c == '\f';
+}
+
+/* The next natural line, without its end. */
+static bool next_line(struct lines *lines, struct span *line) {
+    if (lines->at == lines->end) return false;
+    const uint8_t *from = lines->at;
+    while (lines->at < lines->end && *lines->at != '\n' && *lines->at != '\r') lines->at++;
+    *line = (struct span){from, (size_t)(lines->at - from)};
+    if (lines->at < lines->end && *lines->at++ == '\r' && lines->at < lines->end && *lines->at == '\n') lines->at++;
+    lines->number++;
+    return true;
+}
+
+static void skip_blanks(struct span *text) {
+    while (text->size && is_blank(text->data[0])) text->data++, text->size--;
+}
+
+/* Its last backslash is not itself escaped. */
+static bool is_continued(struct span line) {
+    size_t backslashes = 0;
+    while (backslashes < line.size && line.data[line.size - 1 - backslashes] == '\\') backslashes++;
+    return backslashes % 2 == 1;
+}
+
+/* The next logical line, put together in `target` (which has room for the whole file); false: there is none. */
+static bool next_logical_line(struct lines *lines, uint8_t *target, struct span *out, uint32_t *number) {
+    struct span line;
+    for (;;) {
+        if (!next_line(lines, &line)) return false;
+        skip_blanks(&line);
+        if (line.size > 0 && line.data[0] != '#' && line.data[0] != '!') break;
+    }
+    *number = lines->number;
+    size_t size = 0;
+    for (;;) {
+        bool continued = is_continued(line);
+        size_t part = line.size - continued;
+        if (part) memcpy(target + size, line.data, part);
+        size += part;
+        if (!continued || !next_line(lines, &line)) break;
+        skip_blanks(&line);
+    }
+    *out = (struct span){target, size};
+    return true;
+}
+
+static size_t put_utf8(uint8_t *target, uint32_t c) {
+    if (c < 0x80) {
+        target[0] = (uint8_t)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        target[0] = (uint8_t)(0xc0 | c >> 6);
+        target[1] = (uint8_t)(0x80 | (c & 0x3f));
+        return 2;
+    }
+    if (c < 0x10000) {
+        target[0] = (uint8_t)(0xe0 | c >> 12);
+        target[1] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
+        target[2] = (uint8_t)(0x80 | (c & 0x3f));
+        return 3;
+    }
+    target[0] = (uint8_t)(0xf0 | c >> 18);
+    target[1] = (uint8_t)(0x80 | (c >> 12 & 0x3f));
+    target[2] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
+    target[3] = (uint8_t)(0x80 | (c & 0x3f));
+    return 4;
+}
+
+static int hex_digit(uint8_t c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+/* Reads \uXXXX at `at` (behind the u); false: not four digits. */
+static bool read_unit(struct span text, size_t at, uint32_t *unit) {
+    *unit = 0;
+    for (size_t i = at; i < at + 4; i++) {
+        int digit = i < text.size ? hex_digit(text.data[i]) : -1;
+        if (digit < 0) return false;
+        *unit = *unit << 4 | (uint32_t)digit;
+    }
+    return true;
+}
+
+/* Undoes escapes, and makes UTF-8 of Latin-1. The result is at most twice as long. */
+static bool unescape(struct span text, uint8_t *target, struct span *out) {
+    size_t size = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        uint32_t c = text.data[i];
+        if (c != '\\' || i + 1 == text.size) {
+            if (c != '\\') size += put_utf8(target + size, c);
+            continue;
+        }
+        c = text.data[++i];
+        if (c == 't') c = '\t';
+        else if (c == 'n') c = '\n';
+        else if (c == 'r') c = '\r';
+        else if (c == 'f') c = '\f';
+        else if (c == 'u') {
+            uint32_t low;
+            if (!read_unit(text, i + 1, &c)) return false;
+            i += 4;
+            /* Two units make one character beyond the first 65536; one of them alone is none. */
+            if (c >= 0xd800 && c < 0xdc00 && i + 2 < text.size && text.data[i + 1] == '\\' && text.data[i + 2] == 'u' &&
+                read_unit(text, i + 3, &low) && low >= 0xdc00 && low < 0xe000) {
+                c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+                i += 6;
+            } else if (c >= 0xd800 && c < 0xe000) {
+                c = '?';
+            }
+        }
+        size += put_utf8(target + size, c);
+    }
+    *out = (struct span){target, size};
+    return true;
+}
+
+enum err config_values_read(struct config_values *values, struct span file, struct text *why) {
+    uint8_t *work = arena_alloc(values->arena, 5 * file.size + 8); /* a logical line; its name and its value, unescaped */
+    if (!work) return ERR_NO_MEMORY;
+    struct lines lines = {.at = file.data, .end = file.data + file.size};
+    struct span line, name, value;
+    uint32_t number;
+    while (next_logical_line(&lines, work, &line, &number)) {
+        size_t end = 0;
+        while (end < line.size && !is_blank(line.data[end]) && line.data[end] != '=' && line.data[end] != ':')
+            end += line.data[end] == '\\' && end + 1 < line.size ? 2 : 1;
+        struct span rest = {line.data + end, line.size - end};
+        skip_blanks(&rest);
+        if (rest.size && (rest.data[0] == '=' || rest.data[0] == ':')) {
+            rest.data++, rest.size--;
+            skip_blanks(&rest);
+        }
+        uint8_t *unescaped = work + file.size;
+        if (!unescape((struct span){line.data, end}, unescaped, &name) || !unescape(rest, unescaped + name.size, &value)) {
+            text_add(why, "line %u: \\u is not followed by four hexadecimal digits", number);
+            return ERR_CORRUPT;
+        }
+        if (name.size == 0) continue; /* Java takes an empty name; nothing has one */
+        enum err err = set(values, name, value, number);
+        if (err) return err;
+    }
+    return ERR_NONE;
+}
+
+/* ---- does it all fit together? */
+
+/* The first key must not be above the second. */
+struct pair { enum config_id low, high; };
+static const struct pair ordered[] = {
+    {KEY_replica_fetch_wait_max_ms, KEY_replica_socket_timeout_ms},
+    {KEY_replica_fetch_wait_max_ms, KEY_replica_lag_time_max_ms},
+    {KEY_group_min_session_timeout_ms, KEY_group_max_session_timeout_ms},
+    {KEY_group_consumer_min_session_timeout_ms, KEY_group_consumer_session_timeout_ms},
+    {KEY_group_consumer_session_timeout_ms, KEY_group_consumer_max_session_timeout_ms},
+    {KEY_group_consumer_min_heartbeat_interval_ms, KEY_group_consumer_heartbeat_interval_ms},
+    {KEY_group_consumer_heartbeat_interval_ms, KEY_group_consumer_max_heartbeat_interval_ms},
+    {KEY_group_share_min_session_timeout_ms, KEY_group_share_session_timeout_ms},
+    {KEY_group_share_session_timeout_ms, KEY_group_share_max_session_timeout_ms},
+    {KEY_group_share_min_heartbeat_interval_ms, KEY_group_share_heartbeat_interval_ms},
+    {KEY_group_share_heartbeat_interval_ms, KEY_group_share_max_heartbeat_interval_ms},
+    {KEY_group_share_min_record_lock_duration_ms, KEY_group_share_record_lock_duration_ms},
+    {KEY_group_share_record_lock_duration_ms, KEY_group_share_max_record_lock_duration_ms},
+    {KEY_group_streams_min_session_timeout_ms, KEY_group_streams_session_timeout_ms},
+    {KEY_group_streams_session_timeout_ms, KEY_group_streams_max_session_timeout_ms},
+    {KEY_group_streams_min_heartbeat_interval_ms, KEY_group_streams_heartbeat_interval_ms},
+    {KEY_group_streams_heartbeat_interval_ms, KEY_group_streams_max_heartbeat_interval_ms},
+    {KEY_log_cleaner_min_compaction_lag_ms, KEY_log_cleaner_max_compaction_lag_ms},
+};
+
+static bool validate_roles(const struct config_view *view, struct text *why) {
+    struct span roles = config_text(view, KEY_process_roles, NULL), listeners = config_text(view, KEY_controller_listener_names, NULL), one;
+    struct span rest = roles;
+    if (!config_list_next(&rest, &one)) {
+        text_add(why, "process.roles is empty: allowed are broker, controller, and both");
+        return false;
+    }
+    rest = listeners;
+    if (!config_list_next(&rest, &one)) {
+        text_add(why, "controller.listener.names is empty: at least one listener's name is wanted");
+        return false;
+    }
+    struct span voters = config_text(view, KEY_controller_quorum_voters, NULL), bootstrap = config_text(view, KEY_controller_quorum_bootstrap_servers, NULL);
+    if (!config_list_next(&voters, &one) && !config_list_next(&bootstrap, &one)) {
+        text_add(why, "controller.quorum.bootstrap.servers and controller.quorum.voters are both empty: one of them must name the controllers");
+        return false;
+    }
+    return true;
+}
+
+/* node.id was broker.id before; both are fine when they agree. */
+static bool validate_node_id(const struct config_values *values, struct text *why) {
+    struct span node = {0}, broker = {0};
+    int64_t node_id = -1, broker_id_ = -1;
+    bool has_node = config_values_get(values, SPAN_LITERAL("node.id"), &node) && config_parse_integer(node, &node_id);
+    bool has_broker = config_values_get(values, SPAN_LITERAL("broker.id"), &broker) && config_parse_integer(broker, &broker_id_);
+    if (has_node && has_broker && node_id != broker_id_) {
+        text_add(why, "node.id is %lld and broker.id is %lld: where both are given they must be equal", (long long)node_id, (long long)broker_id_);
+        return false;
+    }
+    if (!has_node && !(has_broker && broker_id_ >= 0)) {
+        text_add(why, "node.id is missing: a number from 0 up is wanted");
+        return false;
+    }
+    return true;
+}
+
+bool config_values_validate(const struct config_values *values, struct text *why) {
+    struct config_view view = {.values = values, .broker = -1};
+    for (uint32_t i = 0; i < values->count; i++) {
+        const struct config_key *key = config_find(SCOPE_BROKER, values->entries[i].name);
+        if (key && !config_validate(key, values->entries[i].value, why)) return false;
+    }
+    if (!validate_node_id(values, why)) return false;
+    for (const struct config_key *key = NULL; (key = config_next(SCOPE_BROKER, key));) {
+        struct span value;
+        if (!config_is_required(key) || key == config_key(KEY_node_id) || config_values_get(values, span_text(key->name), &value)) continue;
+        text_add(why, "%s is missing: it has no default and must be given", key->name);
+        return false;
+    }
+    if (!validate_roles(&view, why)) return false;
+    for (size_t i = 0; i < countof(ordered); i++) {
+        int64_t low = config_number(&view, ordered[i].low), high = config_number(&view, ordered[i].high);
+        if (low <= high) continue;
+        text_add(why, "%s is %lld: it must not be above %s, which is %lld", config_key(ordered[i].low)->name, (long long)low,
+                 config_key(ordered[i].high)->name, (long long)high);
+        return false;
+    }
+    int64_t heartbeat = config_number(&view, KEY_broker_heartbeat_interval_ms), session = config_number(&view, KEY_broker_session_timeout_ms);
+    if (heartbeat * 2 > session) {
+        text_add(why, "broker.heartbeat.interval.ms is %lld: at most half of broker.session.timeout.ms is allowed, which is %lld",
+                 (long long)heartbeat, (long long)session);
+        return false;
+    }
+    return true;
+}

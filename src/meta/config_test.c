@@ -1,0 +1,322 @@
+#include "meta/meta_test.h"
+#include <stdio.h>
+#include <string.h>
+
+struct bench {
+    struct pool pool;
+    struct arena arena;
+    struct delta *delta;
+    struct config_values values;
+    char words[512];
+    struct text why;
+};
+static void bench_open(struct bench *b) {
+    pool_init(&b->pool, 0, 16);
+    arena_init(&b->arena, &b->pool, 0);
+    struct image *empty = image_new(&b->pool);
+    b->delta = delta_new(&b->pool, empty);
+    image_drop(empty);
+    config_values_init(&b->values, &b->arena);
+    text_init(&b->why, b->words, sizeof b->words);
+}
+static void bench_close(struct bench *b) {
+    delta_free(b->delta);
+    arena_destroy(&b->arena);
+    pool_destroy(&b->pool);
+}
+static void set_dynamic(struct bench *b, int8_t type, const char *resource, const char *key, const char *value) {
+    struct config_record r = {.resource_type = type, .resource_name = span_text(resource), .name = span_text(key), .value = span_text(value)};
+    assert_int_equal(delta_apply_message(b->delta, 4, &r), ERR_NONE);
+}
+static void assert_span(struct span span, const char *text) {
+    if (!text) {
+        assert_null(span.data);
+        return;
+    }
+    if (span.size != strlen(text) || memcmp(span.data, text, span.size) != 0) fail_msg("\"%.*s\" is not \"%s\"", (int)span.size, (const char *)span.data, text);
+}
+
+/* Every row of the table is sound: its default is allowed by its own rule, its synonyms exist, a name comes once, each
+ * has words that say what it does. */
+TEST(config_table_is_sound) {
+    struct bench b;
+    bench_open(&b);
+    uint32_t counts[4] = {0};
+    for (enum config_scope scope = SCOPE_BROKER; scope <= SCOPE_CLIENT_METRICS; scope++)
+        for (const struct config_key *key = NULL; (key = config_next(scope, key));) {
+            counts[scope]++;
+            assert_ptr_equal(config_find(scope, span_text(key->name)), key);
+            if (config_default(key).data && key->check != CHECK_NOT_EMPTY && !config_validate(key, config_default(key), &b.why)) fail_msg("%s", b.words);
+            struct config_synonym synonyms[CONFIG_SYNONYMS_MAX];
+            config_synonyms(&(struct config_view){.broker = -1}, key, SPAN_LITERAL("x"), synonyms); /* asserts that they exist */
+        }
+    assert_int_equal(counts[SCOPE_TOPIC], 38);
+    assert_int_equal(counts[SCOPE_GROUP], 27);
+    assert_int_equal(counts[SCOPE_CLIENT_METRICS], 3);
+    assert_true(counts[SCOPE_BROKER] >= 300);
+    bench_close(&b);
+}
+
+struct refusal { enum config_scope scope; const char *key, *value, *why; };
+static const struct refusal refusals[] = {
+    {SCOPE_TOPIC, "retention.ms", "-2", "retention.ms is \"-2\": allowed are numbers from -1 up"},
+    {SCOPE_TOPIC, "retention.ms", "soon", "retention.ms is \"soon\": a whole number of 64 bits is wanted"},
+    {SCOPE_TOPIC, "segment.bytes", "1048575", "segment.bytes is \"1048575\": allowed are numbers from 1048576 up"},
+    {SCOPE_TOPIC, "segment.bytes", "2147483648", "segment.bytes is \"2147483648\": a whole number of 32 bits is wanted"},
+    {SCOPE_TOPIC, "min.cleanable.dirty.ratio", "1.5", "min.cleanable.dirty.ratio is \"1.5\": allowed are numbers from 0 to 1"},
+    {SCOPE_TOPIC, "cleanup.policy", "delete,burn", "cleanup.policy is \"delete,burn\": allowed are compact,delete"},
+    {SCOPE_TOPIC, "cleanup.policy", "delete,delete", "cleanup.policy is \"delete,delete\": no value may come twice"},
+    {SCOPE_TOPIC, "compression.type", "Zstd", "compression.type is \"Zstd\": allowed are uncompressed,zstd,lz4,snappy,gzip,producer"},
+    {SCOPE_TOPIC, "compression.gzip.level", "0", "compression.gzip.level is \"0\": allowed are numbers from 1 to 9, and -1"},
+    {SCOPE_TOPIC, "preallocate", "yes", "preallocate is \"yes\": allowed are true and false"},
+    {SCOPE_TOPIC, "leader.replication.throttled.replicas", "1:x", "leader.replication.throttled.replicas is \"1:x\": allowed are *, or a list of partition:broker"},
+    {SCOPE_GROUP, "share.auto.offset.reset", "never", "share.auto.offset.reset is \"never\": allowed are latest, earliest and by_duration: with a duration, like by_duration:PT1H"},
+    {SCOPE_BROKER, "process.roles", "broker,driver", "process.roles is \"broker,driver\": allowed are broker,controller"},
+    {SCOPE_BROKER, "ssl.keystore.password", NULL, NULL},
+    {SCOPE_BROKER, "moldau.durability", "hope", "moldau.durability is \"hope\": allowed are fsync,page-cache"},
+};
+/* A value that is not allowed is refused by a sentence with the key, the value and what is allowed. */
+TEST(config_refuses_by_a_sentence) {
+    for (size_t i = 0; i < countof(refusals); i++) {
+        char words[256];
+        struct text why;
+        text_init(&why, words, sizeof words);
+        const struct config_key *key = config_find(refusals[i].scope, span_text(refusals[i].key));
+        bool fine = config_validate(key, refusals[i].value ? span_text(refusals[i].value) : (struct span){0}, &why);
+        assert_int_equal(fine, refusals[i].why == NULL);
+        if (refusals[i].why) assert_string_equal(words, refusals[i].why);
+    }
+}
+
+static const struct { enum config_scope scope; const char *key, *value; } allowed[] = {
+    {SCOPE_TOPIC, "retention.ms", "-1"}, {SCOPE_TOPIC, "retention.ms", " 86400000 "}, {SCOPE_TOPIC, "cleanup.policy", "compact, delete"},
+    {SCOPE_TOPIC, "cleanup.policy", ""}, {SCOPE_TOPIC, "compression.gzip.level", "-1"}, {SCOPE_TOPIC, "preallocate", "TRUE"},
+    {SCOPE_TOPIC, "min.cleanable.dirty.ratio", "5e-1"}, {SCOPE_TOPIC, "leader.replication.throttled.replicas", "0:1, 1:2"},
+    {SCOPE_TOPIC, "leader.replication.throttled.replicas", "*"}, {SCOPE_GROUP, "share.auto.offset.reset", "by_duration:PT1H"},
+    {SCOPE_BROKER, "group.consumer.migration.policy", "Upgrade"},
+};
+TEST(config_allows_what_kafka_allows) {
+    for (size_t i = 0; i < countof(allowed); i++) {
+        char words[256];
+        struct text why;
+        text_init(&why, words, sizeof words);
+        if (!config_validate(config_find(allowed[i].scope, span_text(allowed[i].key)), span_text(allowed[i].value), &why)) fail_msg("%s", words);
+    }
+}
+
+/* Numbers as Java reads them, to their edges. */
+TEST(config_reads_numbers) {
+    static const struct { const char *text; bool ok; int64_t value; } integers[] = {
+        {"0", true, 0}, {"+5", true, 5}, {" -7\t", true, -7}, {"9223372036854775807", true, INT64_MAX}, {"9223372036854775808", false, 0},
+        {"-9223372036854775808", true, INT64_MIN}, {"-9223372036854775809", false, 0}, {"", false, 0}, {"-", false, 0}, {"1 2", false, 0}, {"0x1", false, 0}, {"1.0", false, 0}};
+    for (size_t i = 0; i < countof(integers); i++) {
+        int64_t v = 0;
+        assert_int_equal(config_parse_integer(span_text(integers[i].text), &v), integers[i].ok);
+        if (integers[i].ok) assert_int_equal(v, integers[i].value);
+    }
+    static const struct { const char *text; bool ok; double value; } reals[] = {
+        {"0.5", true, 0.5}, {".25", true, 0.25}, {"1.", true, 1}, {"-2.5e3", true, -2500}, {"1e-3", true, 0.001}, {"1.7976931348623157E308", true, 1.7976931348623157e308},
+        {"0.1", true, 0.1}, {"2.147483647E9", true, 2147483647.0}, {"", false, 0}, {".", false, 0}, {"e5", false, 0}, {"1e", false, 0}, {"1e+", false, 0}, {"1x", false, 0}, {"0e999999999", true, 0}};
+    for (size_t i = 0; i < countof(reals); i++) {
+        double v = 0;
+        assert_int_equal(config_parse_double(span_text(reals[i].text), &v), reals[i].ok);
+        if (reals[i].ok) assert_true(v == reals[i].value);
+    }
+    struct span rest = SPAN_LITERAL(" a, b ,,c"), one;
+    const char *items[] = {"a", "b", "", "c"};
+    for (int i = 0; i < 4; i++) {
+        assert_true(config_list_next(&rest, &one));
+        assert_span(one, items[i]);
+    }
+    assert_false(config_list_next(&rest, &one));
+    assert_false(config_list_next(&rest, &one));
+    rest = SPAN_LITERAL("  ");
+    assert_false(config_list_next(&rest, &one));
+}
+
+/* Java's properties: the examples of its documentation and its odd corners, read as java.util.Properties reads them. */
+TEST(config_reads_java_properties) {
+    struct bench b;
+    bench_open(&b);
+    struct span file = SPAN_LITERAL(
+        "# a comment\n! another \\\nnode.id=1\n"
+        "Truth = Beauty\n Truth2:Beauty\nTruth3                    :Beauty\n"
+        "fruits    apple, banana, pear, \\\n          cantaloupe, watermelon, \\\n          kiwi, mango\n"
+        "cheeses\n"
+        "\n   \t\n"
+        "path=c:\\\\temp\\\\x\r\n"
+        "key\\ with\\=odd\\:signs = v=1:2\r"
+        "tab=\\ta\\nb\\qc\n"
+        "uni=\\u00e9\\u20ac\\ud83d\\ude00\n"
+        "latin=\xe9\n"
+        "trail = x  \n"
+        "cont\\\n   inued=yes\n"
+        "even=a\\\\\n"
+        "twice=1\ntwice=2\n"
+        "empty=\n"
+        "last=end\\");
+    assert_int_equal(config_values_read(&b.values, file, &b.why), ERR_NONE);
+    static const struct { const char *name, *value; } expected[] = {
+        {"node.id", "1"}, {"Truth", "Beauty"}, {"Truth2", "Beauty"}, {"Truth3", "Beauty"},
+        {"fruits", "apple, banana, pear, cantaloupe, watermelon, kiwi, mango"}, {"cheeses", ""}, {"path", "c:\\temp\\x"},
+        {"key with=odd:signs", "v=1:2"}, {"tab", "\ta\nbqc"}, {"uni", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"}, {"latin", "\xc3\xa9"},
+        {"trail", "x  "}, {"continued", "yes"}, {"even", "a\\"}, {"twice", "2"}, {"empty", ""}, {"last", "end"}};
+    for (size_t i = 0; i < countof(expected); i++) {
+        struct span value;
+        if (!config_values_get(&b.values, span_text(expected[i].name), &value)) fail_msg("%s is missing", expected[i].name);
+        assert_span(value, expected[i].value);
+    }
+    assert_int_equal(b.values.count, countof(expected));
+    assert_int_equal(config_values_read(&b.values, SPAN_LITERAL("a=1\nb=\\u12G4\n"), &b.why), ERR_CORRUPT);
+    assert_string_equal(b.words, "line 2: \\u is not followed by four hexadecimal digits");
+    bench_close(&b);
+}
+
+/* Every cut and every flipped byte of a file is read without harm. */
+TEST(config_reads_any_bytes) {
+    struct bench b;
+    bench_open(&b);
+    struct random random;
+    random_seed(&random, 3);
+    static const char signs[] = "a=: \\\n\r\tu0#!\xff.";
+    for (int i = 0; i < 20000; i++) {
+        uint8_t bytes[24];
+        size_t size = random_below(&random, sizeof bytes + 1);
+        for (size_t k = 0; k < size; k++) bytes[k] = (uint8_t)signs[random_below(&random, sizeof signs - 1)];
+        config_values_init(&b.values, &b.arena);
+        text_reset(&b.why);
+        enum err err = config_values_read(&b.values, (struct span){bytes, size}, &b.why);
+        assert_true(err == ERR_NONE || err == ERR_CORRUPT);
+        arena_reset(&b.arena);
+    }
+    bench_close(&b);
+}
+
+static const struct { const char *file, *why; } files[] = {
+    {"node.id=1\nprocess.roles=broker,controller\ncontroller.listener.names=C\ncontroller.quorum.voters=1@localhost:9093\n", NULL},
+    {"broker.id=1\nprocess.roles=broker,controller\ncontroller.listener.names=C\ncontroller.quorum.bootstrap.servers=localhost:9093\n", NULL},
+    {"process.roles=broker\n", "node.id is missing: a number from 0 up is wanted"},
+    {"node.id=1\nbroker.id=2\n", "node.id is 1 and broker.id is 2: where both are given they must be equal"},
+    {"node.id=1\n", "controller.listener.names is missing: it has no default and must be given"},
+    {"node.id=1\ncontroller.listener.names=C\n", "process.roles is missing: it has no default and must be given"},
+    {"node.id=1\nprocess.roles=\ncontroller.listener.names=C\n", "process.roles is empty: allowed are broker, controller, and both"},
+    {"node.id=1\nprocess.roles=broker\ncontroller.listener.names=C\n",
+     "controller.quorum.bootstrap.servers and controller.quorum.voters are both empty: one of them must name the controllers"},
+    {"node.id=-1\n", "node.id is \"-1\": allowed are numbers from 0 up"},
+    {"num.partitions=0\n", "num.partitions is \"0\": allowed are numbers from 1 up"},
+    {"node.id=1\nprocess.roles=broker\ncontroller.listener.names=C\ncontroller.quorum.voters=1@h:1\nbroker.heartbeat.interval.ms=5000\n",
+     "broker.heartbeat.interval.ms is 5000: at most half of broker.session.timeout.ms is allowed, which is 9000"},
+    {"node.id=1\nprocess.roles=broker\ncontroller.listener.names=C\ncontroller.quorum.voters=1@h:1\nreplica.fetch.wait.max.ms=40000\n",
+     "replica.fetch.wait.max.ms is 40000: it must not be above replica.socket.timeout.ms, which is 30000"},
+};
+/* A whole file is accepted, or refused by one sentence. */
+TEST(config_checks_whole_files) {
+    for (size_t i = 0; i < countof(files); i++) {
+        struct bench b;
+        bench_open(&b);
+        assert_int_equal(config_values_read(&b.values, span_text(files[i].file), &b.why), ERR_NONE);
+        bool fine = config_values_validate(&b.values, &b.why);
+        if (fine != (files[i].why == NULL)) fail_msg("file %zu: %s", i, b.words);
+        if (files[i].why) assert_string_equal(b.words, files[i].why);
+        bench_close(&b);
+    }
+}
+
+/* retention.ms of a topic: its own value; else log.retention.ms of the broker, of all brokers, of the file; else minutes,
+ * else hours, turned into ms. Each level is put in place from the weakest to the strongest. */
+TEST(config_values_come_from_the_strongest_level) {
+    struct bench b;
+    bench_open(&b);
+    struct config_view view = {.values = &b.values, .broker = 1};
+    const struct config_key *key = config_find(SCOPE_TOPIC, SPAN_LITERAL("retention.ms"));
+    struct span t = SPAN_LITERAL("t");
+    enum config_source source;
+    struct topic_config config;
+#define NOW() do { image_drop(view.image); view.image = delta_current(b.delta); } while (0)
+#define EXPECT(text, from, number)                                                                     \
+    do {                                                                                               \
+        NOW();                                                                                         \
+        assert_span(config_value(&view, key, t, &source, &b.arena), text);                             \
+        assert_int_equal(source, from);                                                                \
+        topic_config_load(&config, &view, t);                                                          \
+        assert_int_equal(config.retention_ms, number);                                                 \
+    } while (0)
+    EXPECT("604800000", SOURCE_DEFAULT, 604800000);
+    assert_int_equal(config_values_set(&b.values, SPAN_LITERAL("log.retention.hours"), SPAN_LITERAL("1")), ERR_NONE);
+    EXPECT("3600000", SOURCE_STATIC_BROKER, 3600000);
+    assert_int_equal(config_values_set(&b.values, SPAN_LITERAL("log.retention.minutes"), SPAN_LITERAL("-1")), ERR_NONE);
+    EXPECT("-1", SOURCE_STATIC_BROKER, -1);
+    assert_int_equal(config_values_set(&b.values, SPAN_LITERAL("log.retention.ms"), SPAN_LITERAL("5")), ERR_NONE);
+    EXPECT("5", SOURCE_STATIC_BROKER, 5);
+    set_dynamic(&b, CONFIG_BROKER, "", "log.retention.ms", "6");
+    EXPECT("6", SOURCE_DYNAMIC_DEFAULT_BROKER, 6);
+    set_dynamic(&b, CONFIG_BROKER, "1", "log.retention.ms", "7");
+    set_dynamic(&b, CONFIG_BROKER, "2", "log.retention.ms", "99");
+    EXPECT("7", SOURCE_DYNAMIC_BROKER, 7);
+    set_dynamic(&b, CONFIG_TOPIC, "t", "retention.ms", "8");
+    EXPECT("8", SOURCE_TOPIC, 8);
+    struct config_synonym out[CONFIG_SYNONYMS_MAX];
+    static const struct { const char *name, *value; enum config_source source; } all[] = {
+        {"retention.ms", "8", SOURCE_TOPIC}, {"log.retention.ms", "7", SOURCE_DYNAMIC_BROKER}, {"log.retention.ms", "6", SOURCE_DYNAMIC_DEFAULT_BROKER},
+        {"log.retention.ms", "5", SOURCE_STATIC_BROKER}, {"log.retention.minutes", "-1", SOURCE_STATIC_BROKER},
+        {"log.retention.hours", "1", SOURCE_STATIC_BROKER}, {"log.retention.hours", "168", SOURCE_DEFAULT}};
+    assert_int_equal(config_synonyms(&view, key, t, out), countof(all));
+    for (size_t i = 0; i < countof(all); i++) {
+        assert_span(out[i].name, all[i].name);
+        assert_span(out[i].value, all[i].value);
+        assert_int_equal(out[i].source, all[i].source);
+    }
+    /* A read-only key cannot be changed at run time, whatever was written. */
+    set_dynamic(&b, CONFIG_BROKER, "", "num.partitions", "9");
+    NOW();
+    assert_int_equal(config_number(&view, KEY_num_partitions), 1);
+    /* Values that cannot be read count as the default. */
+    set_dynamic(&b, CONFIG_TOPIC, "t", "segment.bytes", "big");
+    NOW();
+    topic_config_load(&config, &view, t);
+    assert_int_equal(config.segment_bytes, 1073741824);
+    assert_true(config.min_cleanable_dirty_ratio == 0.5);
+    assert_span(config.cleanup_policy, "delete");
+    assert_false(config.preallocate);
+    image_drop(view.image);
+    bench_close(&b);
+}
+
+/* A group's key comes from the broker's key of the same name with "group." in front. */
+TEST(config_of_groups_comes_from_the_broker) {
+    struct bench b;
+    bench_open(&b);
+    struct group_config config;
+    struct config_view view = {.values = &b.values, .broker = 1};
+    assert_int_equal(config_values_set(&b.values, SPAN_LITERAL("group.consumer.session.timeout.ms"), SPAN_LITERAL("50000")), ERR_NONE);
+    set_dynamic(&b, CONFIG_GROUP, "g", "consumer.heartbeat.interval.ms", "6000");
+    view.image = delta_current(b.delta);
+    group_config_load(&config, &view, SPAN_LITERAL("g"));
+    assert_int_equal(config.consumer_session_timeout_ms, 50000);
+    assert_int_equal(config.consumer_heartbeat_interval_ms, 6000);
+    assert_span(config.share_auto_offset_reset, "latest");
+    assert_span(config.streams_assignor_name, NULL);
+    image_drop(view.image);
+    bench_close(&b);
+}
+
+/* Levels and ranges are Kafka 4.4's. */
+TEST(feature_levels_are_those_of_kafka) {
+    assert_int_equal(metadata_level_named(SPAN_LITERAL("4.4-IV2"))->level, 33);
+    assert_int_equal(metadata_level_named(SPAN_LITERAL("4.4"))->level, 33);
+    assert_int_equal(metadata_level_named(SPAN_LITERAL("4.4.1"))->level, 33);
+    assert_int_equal(metadata_level_named(SPAN_LITERAL("3.9"))->level, 21);
+    assert_int_equal(metadata_level_named(SPAN_LITERAL("4.0"))->level, 25);
+    assert_null(metadata_level_named(SPAN_LITERAL("4.5")));
+    assert_non_null(metadata_level_named(SPAN_LITERAL("4.5-IV0")));
+    assert_null(metadata_level_named(SPAN_LITERAL("4")));
+    assert_null(metadata_level_named(SPAN_LITERAL("3.2")));
+    assert_null(metadata_level_named(SPAN_LITERAL("4.4.")));
+    assert_null(metadata_level(6));
+    assert_null(metadata_level(35));
+    assert_int_equal(feature_default(feature_find(SPAN_LITERAL("share.version")), 33), 2);
+    assert_int_equal(feature_default(feature_find(SPAN_LITERAL("share.version")), 30), 1);
+    assert_int_equal(feature_default(feature_find(SPAN_LITERAL("transaction.version")), 23), 0);
+    assert_null(feature_find(SPAN_LITERAL("no.such.version")));
+    for (size_t i = 1; i < FEATURES_COUNT; i++) assert_true(strcmp(features[i - 1].name, features[i].name) < 0);
+}
