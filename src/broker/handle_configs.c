@@ -40,12 +40,14 @@ static bool describe(struct request *request, struct describe_configs_response_d
     for (const struct config_key *key = config_next(scope, NULL); key; key = config_next(scope, key)) {
         if (key->internal || !is_wanted(resource, key->name)) continue;
         struct config_synonym values[CONFIG_SYNONYMS_MAX];
-        uint32_t found = config_synonyms(&view, key, resource->resource_name, values, &request->arena);
+        uint32_t found = config_synonyms(&view, key, resource->resource_name, values);
+        enum config_source source;
+        struct span value = config_value(&view, key, resource->resource_name, &source, &request->arena);
         struct describe_configs_response_describe_configs_resource_result *out = &result->configs[result->configs_count++];
         out->name = span_text(key->name);
         out->is_sensitive = config_is_sensitive(scope, key);
-        out->value = out->is_sensitive || !found ? (struct span){0} : values[0].value;
-        out->config_source = (int8_t)(found ? values[0].source : SOURCE_DEFAULT);
+        out->value = out->is_sensitive ? (struct span){0} : value;
+        out->config_source = (int8_t)source;
         out->read_only = read_only && key->mode == CONFIG_READ_ONLY;
         out->config_type = (int8_t)key->type;
         if (in->include_documentation && key->doc && key->doc[0]) out->documentation = span_text(key->doc);

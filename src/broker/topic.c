@@ -25,11 +25,8 @@ static void load(struct broker *broker, struct topic_entry *entry) {
     /* An explicit value of flush.messages decides: 1 is durable, the maximum is the page cache. Where nothing was said,
      * moldau.durability does. */
     struct config_synonym said[CONFIG_SYNONYMS_MAX];
-    struct arena arena;
-    arena_init(&arena, broker->shard->pool, 0);
-    uint32_t count = config_synonyms(&view, config_find(SCOPE_TOPIC, SPAN_LITERAL("flush.messages")), entry->name, said, &arena);
+    uint32_t count = config_synonyms(&view, config_find(SCOPE_TOPIC, SPAN_LITERAL("flush.messages")), entry->name, said);
     bool is_default = count == 0 || said[0].source == SOURCE_DEFAULT;
-    arena_destroy(&arena);
     log->flush_messages = !is_default ? config.flush_messages : broker->node->page_cache ? INT64_MAX : 1;
     log->flush_ms = config.flush_ms;
     log->segment_bytes = bounded(config.segment_bytes);
