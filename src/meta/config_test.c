@@ -1,4 +1,5 @@
 #include "meta/meta_test.h"
+#include "test.h"
 #include <stdio.h>
 #include <string.h>
 

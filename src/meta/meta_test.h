@@ -5,7 +5,6 @@
 #include "wire/batch.h"
 #include "wire/record_frame.h"
 #include "wire/records.h"
-#include "test.h"
 
 /* Calls `record` for each data record's value of a segment or snapshot file of the vectors, in order; the position is
  * that of the batch's end after its last record, else -1. */

@@ -1,4 +1,5 @@
 #include "meta/meta_test.h"
+#include "test.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
