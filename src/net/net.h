@@ -128,12 +128,14 @@ struct peer_request {
      * and nothing: ERR_TIMEOUT (not answered in time: the connection is closed with it), ERR_CLOSED (sent, and the
      * connection ended: it may have been carried out), ERR_AGAIN (never sent). May send again, or close the peer. */
     void (*done)(struct peer_request *request, enum err err, struct span answer, struct slab *slab);
-    struct chain *chain;  /* borrows until done: a whole request without its size, the header's correlation id being anything */
+    /* A whole request without its size, the header's correlation id being anything. Borrows until done; its slices are
+     * dropped as they are sent, so that trying the request again takes a new chain, unless the error is ERR_AGAIN. */
+    struct chain *chain;
     time_ns deadline;     /* on the monotonic clock */
     bool greeting;        /* goes out before peer_ready */
     /* The peer's: */
     int32_t correlation;
-    bool sent;
+    enum err err;
     uint8_t head[12];
     struct slice head_slice;
     uint64_t sent_end;
