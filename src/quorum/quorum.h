@@ -161,8 +161,12 @@ struct quorum_read {
     /* the quorum's */
     struct quorum *quorum;
     struct log_read log_read;
+    struct io_op op;
     struct arena arena;
     struct chain chain;
+    uint8_t *bytes;
+    uint32_t size, filled, room;
+    bool raw;
 };
 void quorum_read(struct quorum *quorum, struct quorum_read *read);
 
@@ -201,7 +205,9 @@ struct quorum_request {
     enum raft_call call;
     struct log_read log_read;
     struct chain chain;
-    void *response;
+    struct raft_answer reply;       /* what the records are read for */
+    struct quorum *quorum;
+    bool reading;
 };
 void quorum_request(struct quorum *quorum, struct quorum_request *request);
 

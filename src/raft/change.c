@@ -231,7 +231,6 @@ void raft_on_upgrade(struct raft *raft, const struct raft_event *event) {
         raft_history_add_voters(&raft->history, offset + 1, &raft->work);
         effect->append.records[effect->append.count++] = (struct raft_record){.type = RAFT_RECORD_VOTERS, .voters = raft_voters(raft)};
     }
-    raft_persist(raft);
     raft_leader_voters_changed(raft);
     raft->upgrade_offset = offset;
     raft->upgrade_token = token;

@@ -520,12 +520,7 @@ void raft_step(struct raft *raft, const struct raft_event *event, struct raft_ef
         raft->appending = false;
         break;
     case RAFT_EVENT_VOTERS: raft_history_add_voters(&raft->history, event->control.offset, event->control.voters); break;
-    case RAFT_EVENT_KRAFT_VERSION: {
-        int16_t before = raft_kraft_version(raft);
-        raft_history_add_version(&raft->history, event->control.offset, event->control.version);
-        if (raft_kraft_version(raft) != before) raft_persist(raft); /* the file's own version follows */
-        break;
-    }
+    case RAFT_EVENT_KRAFT_VERSION: raft_history_add_version(&raft->history, event->control.offset, event->control.version); break;
     case RAFT_EVENT_LOG_START:
         raft->log_start = event->start.start;
         raft->earliest = event->start.earliest;
@@ -536,12 +531,14 @@ void raft_step(struct raft *raft, const struct raft_event *event, struct raft_ef
         if (raft->earliest.offset < 0) raft->earliest = event->snapshot;
         if (event->snapshot.offset > raft->latest.offset) raft->latest = event->snapshot;
         break;
-    case RAFT_EVENT_SNAPSHOT_LOADED:
-        assert(raft->role != RAFT_LEADER);
+    case RAFT_EVENT_SNAPSHOT_LOADING:
+        assert(raft->role != RAFT_LEADER); /* M6: a leader never loads one */
         raft->log_start = raft->log_end = raft->durable_end = event->snapshot.offset;
         raft->last_epoch = event->snapshot.epoch;
         raft->earliest = raft->latest = event->snapshot;
         raft_history_clear(&raft->history);
+        break;
+    case RAFT_EVENT_SNAPSHOT_LOADED:
         if (event->snapshot.offset > raft->high_watermark) {
             raft->high_watermark = event->snapshot.offset;
             raft_push(raft, RAFT_HIGH_WATERMARK)->offset = raft->high_watermark;
@@ -560,7 +557,10 @@ void raft_step(struct raft *raft, const struct raft_event *event, struct raft_ef
         if (raft->role == RAFT_LEADER) raft_become_resigned(raft);
         break;
     }
-    step_end(raft);
+    /* What control records say is taken in together with their batch: it is APPENDED (or LOADED) that has effects. */
+    bool silent = event->type == RAFT_EVENT_VOTERS || event->type == RAFT_EVENT_KRAFT_VERSION || event->type == RAFT_EVENT_SNAPSHOT_LOADING;
+    if (silent) raft->effects = NULL;
+    else step_end(raft);
 }
 
 static void sooner(int64_t *deadline, int64_t at) {

@@ -187,12 +187,13 @@ enum raft_event_type {
     RAFT_EVENT_APPENDED,        /* the log's end, after any append (own records, control records, fetched ones) */
     RAFT_EVENT_DURABLE,         /* everything below `end` is flushed */
     RAFT_EVENT_TRUNCATED,       /* what TRUNCATE has done */
-    RAFT_EVENT_VOTERS,          /* a VotersRecord among fetched records, at `offset`; before their APPENDED */
+    RAFT_EVENT_VOTERS,          /* a VotersRecord among fetched records, at `offset`; before their APPENDED. No effects */
     RAFT_EVENT_KRAFT_VERSION,   /* the same for a KRaftVersionRecord */
     RAFT_EVENT_LOG_START,       /* old segments or snapshots were deleted: log start and earliest snapshot */
     RAFT_EVENT_SNAPSHOT,        /* a snapshot was taken here */
-    RAFT_EVENT_SNAPSHOT_LOADED, /* what FETCHED_SNAPSHOT has done: the log starts (and ends) at it now; its voters follow
-                                 * as VOTERS and KRAFT_VERSION events with offset = that of the snapshot - 1 */
+    RAFT_EVENT_SNAPSHOT_LOADING,/* what SNAPSHOT_END has come to: the log starts (and ends) at it now. No effects; its voters
+                                 * follow as VOTERS and KRAFT_VERSION with offset = that of the snapshot - 1, and then */
+    RAFT_EVENT_SNAPSHOT_LOADED,
     RAFT_EVENT_APPEND_FAILED,   /* fetched records were corrupt or did not fit, and were dropped */
     RAFT_EVENT_UPGRADE,         /* UpdateFeatures wants this kraft.version; answered by ANSWER */
     RAFT_EVENT_RESIGN,          /* the controller gives its leadership of `epoch` up */

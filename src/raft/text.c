@@ -163,6 +163,7 @@ void raft_event_text(const struct raft_event *event, struct text *out) {
     case RAFT_EVENT_KRAFT_VERSION: text_add(out, "kraft.version %d at %lld", event->control.version, (long long)event->control.offset); break;
     case RAFT_EVENT_LOG_START: text_add(out, "log start %lld", (long long)event->start.start); break;
     case RAFT_EVENT_SNAPSHOT: text_add(out, "snapshot taken %lld-%d", (long long)event->snapshot.offset, event->snapshot.epoch); break;
+    case RAFT_EVENT_SNAPSHOT_LOADING: text_add(out, "snapshot loading %lld-%d", (long long)event->snapshot.offset, event->snapshot.epoch); break;
     case RAFT_EVENT_SNAPSHOT_LOADED: text_add(out, "snapshot loaded %lld-%d", (long long)event->snapshot.offset, event->snapshot.epoch); break;
     case RAFT_EVENT_APPEND_FAILED: text_add(out, "append failed"); break;
     case RAFT_EVENT_UPGRADE: text_add(out, "upgrade to kraft.version %d", event->upgrade.version); break;

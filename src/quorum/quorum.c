@@ -1,0 +1,1024 @@
+/* quorum/quorum.c - opening and loading; the pump; appends; what is handed upward.
+ *
+ * The pump steps raft with one event at a time and carries its effects out in order. An effect that waits for the disk
+ * (PERSIST, TRUNCATE, the end of a download) stops the pump until it is done: so nothing is sent before what it depends
+ * on is durable. What an effect did to the log is reported to raft before anything else is stepped.
+ */
+#include "quorum/host.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct uuid TOPIC_ID = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
+
+static void carry(struct quorum *quorum);
+static void hook_run(struct turn_hook *hook);
+static void load(struct quorum *quorum);
+
+int64_t quorum_now_ms(const struct quorum *quorum) {
+    return shard_now(quorum->shard) / NS_PER_MS;
+}
+
+void quorum_wake(struct quorum *quorum) {
+    turn_end(quorum->shard, &quorum->hook, hook_run);
+}
+
+/* ---- Failing: this node's metadata goes no further in this process */
+
+void quorum_fail(struct quorum *quorum, const char *format, ...) {
+    if (quorum->state == QUORUM_FAILED || quorum->state == QUORUM_STOPPED) return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(quorum->why, sizeof(quorum->why), format, arguments);
+    va_end(arguments);
+    quorum->state = QUORUM_FAILED;
+    quorum->effects.count = quorum->effect_at = 0;
+    timer_cancel(quorum->shard, &quorum->timer);
+    timer_cancel(quorum->shard, &quorum->snapshot_timer);
+    quorum_wake(quorum);
+}
+
+/* Those that read from the log are answered when that has ended. */
+static void refuse_all(struct quorum *quorum) {
+    LIST_EACH_SAFE(node, &quorum->requests_queue) calls_refuse(quorum, LIST_ITEM(node, struct quorum_request, node), RAFT_BROKER_NOT_AVAILABLE);
+    LIST_EACH_SAFE(node, &quorum->requests) {
+        struct quorum_request *request = LIST_ITEM(node, struct quorum_request, node);
+        if (!request->reading) calls_refuse(quorum, request, RAFT_BROKER_NOT_AVAILABLE);
+    }
+    struct quorum_upgrade *upgrade = quorum->upgrade;
+    quorum->upgrade = NULL;
+    quorum->upgrade_due = false;
+    if (upgrade) upgrade->done(upgrade, KAFKA_BROKER_NOT_AVAILABLE, NULL);
+}
+
+/* ---- The pump */
+
+static void tick(struct timer *timer) {
+    struct quorum *quorum = container_of(timer, struct quorum, timer);
+    quorum->tick_due = true;
+    quorum_pump(quorum);
+}
+
+static void arm(struct quorum *quorum) {
+    int64_t deadline = raft_deadline(&quorum->raft);
+    if (deadline == INT64_MAX || quorum->state == QUORUM_FAILED) {
+        timer_cancel(quorum->shard, &quorum->timer);
+    } else if (!timer_set(quorum->shard, &quorum->timer, deadline * NS_PER_MS, tick)) {
+        quorum_fail(quorum, "no memory for the quorum's timer");
+    }
+}
+
+void quorum_step(struct quorum *quorum, struct raft_event event) {
+    assert(quorum->effect_at == quorum->effects.count);
+    event.now_ms = quorum_now_ms(quorum);
+    event.random = random_u64(&quorum->random);
+    raft_step(&quorum->raft, &event, &quorum->effects);
+    quorum->effect_at = 0;
+}
+
+/* What control records say belongs to raft before the batch's end does. */
+static void report_control(struct quorum *quorum, struct span bytes) {
+    struct batch batch;
+    struct arena arena;
+    arena_init(&arena, quorum->pool, 0);
+    while (!batch_next(&bytes, &batch)) {
+        if (!batch_is_control(&batch)) continue;
+        struct record_cursor cursor;
+        struct record record;
+        record_cursor_init(&cursor, &batch, span_of(batch.bytes + BATCH_HEADER_BYTES, batch.size - BATCH_HEADER_BYTES));
+        while (!record_next(&cursor, &record)) {
+            enum control_type type;
+            struct raft_event event = {.control = {.offset = record.offset}};
+            if (control_type_parse(record.key, &type)) continue;
+            enum err err = ERR_NONE;
+            if (type == CONTROL_KRAFT_VERSION) {
+                event.type = RAFT_EVENT_KRAFT_VERSION;
+                err = kraft_version_parse(record.value, &arena, &event.control.version);
+            } else if (type == CONTROL_VOTERS) {
+                event.type = RAFT_EVENT_VOTERS;
+                event.control.voters = &quorum->report_voters;
+                err = voters_record_parse(record.value, &arena, &quorum->report_voters);
+            } else {
+                continue;
+            }
+            if (err) quorum_fail(quorum, "the voters recorded at offset %lld cannot be read: %s", (long long)record.offset, err_text(err));
+            else quorum_step(quorum, event);
+        }
+        arena_reset(&arena);
+    }
+    arena_destroy(&arena);
+}
+
+static void report_loaded(struct quorum *quorum) {
+    struct raft_snapshot_id id = quorum->report_snapshot;
+    quorum_step(quorum, (struct raft_event){.type = RAFT_EVENT_SNAPSHOT_LOADING, .snapshot = id});
+    struct raft_event event = {.control = {.offset = id.offset - 1, .version = quorum->report_control.version, .voters = &quorum->report_voters}};
+    event.type = RAFT_EVENT_KRAFT_VERSION;
+    if (quorum->report_control.version) quorum_step(quorum, event);
+    event.type = RAFT_EVENT_VOTERS;
+    if (quorum->report_control.has_voters) quorum_step(quorum, event);
+    quorum_step(quorum, (struct raft_event){.type = RAFT_EVENT_SNAPSHOT_LOADED, .snapshot = id});
+}
+
+static leader_epoch last_epoch(const struct quorum *quorum) {
+    leader_epoch epoch = log_epoch_last(quorum->log);
+    if (quorum->raft.latest.offset == log_end(quorum->log) && quorum->raft.latest.epoch > epoch) epoch = quorum->raft.latest.epoch;
+    return epoch < 0 ? 0 : epoch;
+}
+
+static void report(struct quorum *quorum) {
+    enum quorum_report what = quorum->report;
+    quorum->report = REPORT_NONE;
+    struct raft_event event = {.log = {log_end(quorum->log), last_epoch(quorum)}};
+    switch (what) {
+    case REPORT_NONE: return;
+    case REPORT_APPENDED:
+        if (quorum->report_slab) {
+            report_control(quorum, span_of(quorum->report_slab->bytes, quorum->report_bytes));
+            slab_drop(quorum->report_slab);
+            quorum->report_slab = NULL;
+        }
+        event.type = RAFT_EVENT_APPENDED;
+        break;
+    case REPORT_APPEND_FAILED: event.type = RAFT_EVENT_APPEND_FAILED; break;
+    case REPORT_TRUNCATED: event.type = RAFT_EVENT_TRUNCATED; break;
+    case REPORT_LOADED: report_loaded(quorum); return;
+    }
+    if (quorum->state != QUORUM_FAILED) quorum_step(quorum, event);
+}
+
+static void box_done(struct quorum *quorum) {
+    struct quorum_box *box = quorum->stepping;
+    quorum->stepping = NULL;
+    if (box) calls_free(box);
+}
+
+/* False: there is nothing to be stepped. The log's news come before those of others. */
+static bool step_next(struct quorum *quorum) {
+    if (quorum->report != REPORT_NONE) {
+        report(quorum);
+    } else if (quorum->snapshot_due) {
+        quorum->snapshot_due = false;
+        quorum_step(quorum, (struct raft_event){.type = RAFT_EVENT_SNAPSHOT, .snapshot = quorum->snapshots[quorum->snapshots_count - 1].id});
+    } else if (quorum->start_due) {
+        quorum->start_due = false;
+        quorum_step(quorum, (struct raft_event){.type = RAFT_EVENT_LOG_START,
+            .start = {log_start(quorum->log), quorum->snapshots[0].id, quorum->snapshots[quorum->snapshots_count - 1].id}});
+    } else if (quorum->durable_due) {
+        quorum->durable_due = false;
+        quorum_step(quorum, (struct raft_event){.type = RAFT_EVENT_DURABLE, .log = {log_durable(quorum->log), 0}});
+    } else if (!list_is_empty(&quorum->responses)) {
+        quorum->stepping = LIST_ITEM(list_pop(&quorum->responses), struct quorum_box, ready);
+        quorum_step(quorum, (struct raft_event){.type = RAFT_EVENT_RESPONSE, .response = &quorum->stepping->response});
+    } else if (!list_is_empty(&quorum->requests_queue)) {
+        struct quorum_request *request = LIST_ITEM(list_pop(&quorum->requests_queue), struct quorum_request, node);
+        struct raft_request decoded;
+        list_push(&quorum->requests, &request->node);
+        if (calls_decode_request(quorum, request, &decoded)) quorum_step(quorum, (struct raft_event){.type = RAFT_EVENT_REQUEST, .request = &decoded});
+        else calls_refuse(quorum, request, RAFT_INVALID_REQUEST);
+    } else if (quorum->upgrade_due) {
+        quorum->upgrade_due = false;
+        quorum_step(quorum, (struct raft_event){.type = RAFT_EVENT_UPGRADE, .upgrade = {(uint64_t)(uintptr_t)quorum->upgrade, quorum->upgrade->version, quorum->upgrade->validate_only}});
+    } else if (quorum->resign_due) {
+        quorum->resign_due = false;
+        quorum_step(quorum, (struct raft_event){.type = RAFT_EVENT_RESIGN, .epoch = quorum->resign_epoch});
+    } else if (quorum->shutdown_due) {
+        quorum->shutdown_due = false;
+        quorum_step(quorum, (struct raft_event){.type = RAFT_EVENT_SHUTDOWN, .timeout_ms = quorum->shutdown_timeout_ms});
+    } else if (quorum->tick_due) {
+        quorum->tick_due = false;
+        quorum_step(quorum, (struct raft_event){.type = RAFT_EVENT_TICK});
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static bool may_step(const struct quorum *quorum) {
+    return !quorum->waiting && (quorum->state == QUORUM_RUNNING || quorum->state == QUORUM_STOPPING);
+}
+
+void quorum_pump(struct quorum *quorum) {
+    if (quorum->pumping) return;
+    quorum->pumping = true;
+    while (may_step(quorum)) {
+        if (quorum->effect_at < quorum->effects.count) {
+            carry(quorum);
+            continue;
+        }
+        box_done(quorum);
+        if (!step_next(quorum)) break;
+    }
+    quorum->pumping = false;
+    if (may_step(quorum)) arm(quorum);
+    if (quorum->state == QUORUM_FAILED) quorum_wake(quorum);
+}
+
+void quorum_effect_done(struct quorum *quorum) {
+    assert(quorum->waiting);
+    quorum->waiting = false;
+    quorum_pump(quorum);
+}
+
+/* ---- Effects */
+
+static int64_t state_run(struct io_op *op, struct io_files files) {
+    struct quorum *quorum = container_of(op, struct quorum, state_op);
+    return state_file_write(files, quorum->directory, &quorum->state_job, quorum->state_voters, quorum->state_voters_count, &quorum->state_syncs);
+}
+
+static void state_done(struct io_op *op) {
+    struct quorum *quorum = container_of(op, struct quorum, state_op);
+    quorum->syncs += quorum->state_syncs;
+    quorum->state_syncs = 0;
+    if (op->result < 0) quorum_fail(quorum, "quorum-state in %s cannot be written: %s", quorum->directory, err_text(err_from_errno((long)op->result)));
+    quorum_effect_done(quorum);
+}
+
+static void persist(struct quorum *quorum, const struct raft_quorum_state *state) {
+    const struct raft_voters *voters = raft_voters(&quorum->raft);
+    quorum->state_job = *state;
+    quorum->state_voters_count = voters->count;
+    for (uint32_t i = 0; i < voters->count; i++) quorum->state_voters[i] = voters->voters[i].key.id;
+    quorum->state_op = (struct io_op){.kind = IO_OP_JOB, .done = state_done, .job = {.run = state_run}};
+    quorum->waiting = true;
+    io_submit(quorum->io, &quorum->state_op);
+}
+
+static struct span leader_change_bytes(const struct raft_record *record, struct arena *arena) {
+    struct leader_change_message message;
+    leader_change_message_init(&message);
+    message.leader_id = record->leader_id;
+    message.voters = leader_change_message_voter_array(arena, record->voters->count);
+    message.granting_voters = leader_change_message_voter_array(arena, record->voters->count);
+    if (!message.voters || !message.granting_voters) return (struct span){0};
+    message.voters_count = record->voters->count;
+    for (uint32_t i = 0; i < record->voters->count; i++) {
+        message.voters[i].voter_id = record->voters->voters[i].key.id;
+        if (record->granting & 1u << i) message.granting_voters[message.granting_voters_count++].voter_id = message.voters[i].voter_id;
+    }
+    return wire_bytes(&leader_change_message_message, 0, &message, arena);
+}
+
+static enum err append_slab(struct quorum *quorum, struct slab *slab, leader_epoch epoch, enum log_origin origin, uint32_t bytes, struct log_appended *out) {
+    struct log_append append = {.batches = {.data = slab->bytes, .size = bytes, .slab = slab}, .origin = origin, .epoch = epoch, .coordinator_epoch = -1};
+    return log_append(quorum->log, &append, out);
+}
+
+static void append_control(struct quorum *quorum, const struct raft_effect *effect) {
+    struct arena arena;
+    struct batch_builder builder;
+    struct batch_options options;
+    struct slab *slab = NULL;
+    struct log_appended appended;
+    time_ms now = shard_wall(quorum->shard);
+    arena_init(&arena, quorum->pool, 0);
+    batch_options_init(&options);
+    options.control = true;
+    options.leader_epoch = effect->append.epoch;
+    batch_builder_init(&builder, quorum->pool, QUORUM_BATCH_BYTES_MAX, &options);
+    enum err err = ERR_NONE;
+    for (uint32_t i = 0; i < effect->append.count && !err; i++) {
+        const struct raft_record *record = &effect->append.records[i];
+        enum control_type type = CONTROL_LEADER_CHANGE;
+        struct span value;
+        if (record->type == RAFT_RECORD_LEADER_CHANGE) {
+            value = leader_change_bytes(record, &arena);
+        } else if (record->type == RAFT_RECORD_KRAFT_VERSION) {
+            struct kraft_version_record version;
+            kraft_version_record_init(&version);
+            version.kraft_version = record->kraft_version;
+            type = CONTROL_KRAFT_VERSION;
+            value = wire_bytes(&kraft_version_record_message, 0, &version, &arena);
+        } else {
+            type = CONTROL_VOTERS;
+            value = voters_record_encode_bytes(record->voters, &arena);
+        }
+        err = value.data ? batch_builder_add_control(&builder, type, now, value) : ERR_NO_MEMORY;
+    }
+    if (!err) err = batch_builder_finish(&builder, NULL, &slab);
+    if (!err) err = append_slab(quorum, slab, effect->append.epoch, LOG_FROM_RAFT_LEADER, slab->used, &appended);
+    /* Raft has counted on it: there is no going on without. */
+    if (err) quorum_fail(quorum, "a record of the quorum's own could not be appended: %s", err_text(err));
+    else quorum->report = REPORT_APPENDED;
+    if (slab) slab_drop(slab);
+    batch_builder_destroy(&builder);
+    arena_destroy(&arena);
+}
+
+/* What a leader sent is checked like any input: whole batches, good sums, offsets without a gap, epochs that do not fall
+ * and are not of the future. The first bad batch and all behind it are dropped, and asked for again. */
+static uint32_t good_bytes(const struct quorum *quorum, struct span bytes) {
+    log_offset next = log_end(quorum->log);
+    leader_epoch epoch = last_epoch(quorum);
+    struct span rest = bytes;
+    struct batch batch;
+    uint32_t good = 0;
+    while (!batch_next(&rest, &batch)) {
+        if (batch.base_offset != next || batch.last_offset_delta < 0 || batch.leader_epoch < epoch ||
+            batch.leader_epoch > quorum->raft.epoch || batch_codec(&batch) != 0 || !batch_crc_is_good(&batch))
+            break;
+        next = batch_next_offset(&batch);
+        epoch = batch.leader_epoch;
+        good = (uint32_t)(rest.data - bytes.data);
+    }
+    return good;
+}
+
+static void append_fetched(struct quorum *quorum) {
+    struct slab *slab = quorum->stepping ? quorum->stepping->records : NULL;
+    struct log_appended appended;
+    assert(slab != NULL);
+    uint32_t bytes = good_bytes(quorum, span_of(slab->bytes, slab->used));
+    enum err err = bytes ? append_slab(quorum, slab, quorum->raft.epoch, LOG_FROM_LEADER, bytes, &appended) : ERR_CORRUPT;
+    quorum->report = err ? REPORT_APPEND_FAILED : REPORT_APPENDED;
+    if (err) return;
+    quorum->report_slab = slab_hold(slab);
+    quorum->report_bytes = bytes;
+}
+
+static void truncate_done(struct log_wait *wait, enum err err) {
+    struct quorum *quorum = container_of(wait, struct quorum, log_wait);
+    if (err) quorum_fail(quorum, "the metadata log cannot be truncated: %s", err_text(err));
+    else quorum->report = REPORT_TRUNCATED;
+    quorum_effect_done(quorum);
+}
+
+static void truncate(struct quorum *quorum, log_offset offset) {
+    quorum->log_wait = (struct log_wait){.done = truncate_done};
+    quorum->waiting = true;
+    enum err err = log_truncate(quorum->log, offset, &quorum->log_wait);
+    if (err == ERR_AGAIN) return;
+    quorum->waiting = false;
+    if (err) quorum_fail(quorum, "the metadata log cannot be truncated: %s", err_text(err));
+    else quorum->report = REPORT_TRUNCATED;
+}
+
+static void answer_read_done(struct log_read *read, enum err err) {
+    struct quorum_request *request = container_of(read, struct quorum_request, log_read);
+    request->reading = false;
+    if (err) { /* rot, or no memory: the asker tries again, here or elsewhere */
+        chain_clear(&request->chain);
+        request->reply.error = RAFT_UNKNOWN_SERVER_ERROR;
+    }
+    calls_answer_fetch(request->quorum, &request->reply, err ? NULL : &request->chain);
+}
+
+static void answer_fetch(struct quorum *quorum, const struct raft_answer *answer) {
+    struct quorum_request *request = calls_request_of(answer->token);
+    request->quorum = quorum;
+    request->reply = *answer;
+    chain_init(&request->chain, request->arena);
+    if (answer->fetch.offset >= log_end(quorum->log) || answer->fetch.bytes_max <= 0) {
+        calls_answer_fetch(quorum, answer, NULL);
+        return;
+    }
+    request->log_read = (struct log_read){
+        .log = quorum->log, .from = answer->fetch.offset, .bytes_max = (uint32_t)answer->fetch.bytes_max, .min_one = true,
+        .upto = LOG_UPTO_END, .out = &request->chain, .done = answer_read_done};
+    enum err err = log_read(&request->log_read);
+    if (err == ERR_AGAIN) request->reading = true;
+    else answer_read_done(&request->log_read, err);
+}
+
+static void became(struct quorum *quorum, const struct raft_effect *effect) {
+    bool leads = effect->became.role == RAFT_LEADER;
+    quorum->leader_epoch_ = effect->became.epoch;
+    quorum->leader_id = effect->became.role == RAFT_RESIGNED ? -1 : effect->became.leader_id;
+    if (leads) {
+        quorum->leader_start = log_end(quorum->log);
+        log_epoch_assign(quorum->log, effect->became.epoch, quorum->leader_start);
+    }
+    quorum_wake(quorum);
+}
+
+static void disconnect(struct quorum *quorum) {
+    LIST_EACH(node, &quorum->calls) LIST_ITEM(node, struct quorum_call, calls)->unwanted = true;
+    if (quorum->peers) quorum->peers->disconnect(quorum->peers);
+}
+
+/* Carries the next effect out. */
+static void carry(struct quorum *quorum) {
+    const struct raft_effect *effect = &quorum->effects.items[quorum->effect_at++];
+    switch (effect->type) {
+    case RAFT_PERSIST: persist(quorum, &effect->state); break;
+    case RAFT_SEND: calls_send(quorum, effect); break;
+    case RAFT_ANSWER: calls_answer(quorum, &effect->answer); break;
+    case RAFT_ANSWER_FETCH: answer_fetch(quorum, &effect->answer); break;
+    case RAFT_ANSWER_SNAPSHOT: snapshots_answer(quorum, &effect->answer); break;
+    case RAFT_APPEND: append_control(quorum, effect); break;
+    case RAFT_APPEND_FETCHED: append_fetched(quorum); break;
+    case RAFT_TRUNCATE: truncate(quorum, effect->offset); break;
+    case RAFT_SNAPSHOT_BEGIN: snapshots_download_begin(quorum, effect->snapshot); break;
+    case RAFT_SNAPSHOT_PIECE: snapshots_download_piece(quorum); break;
+    case RAFT_SNAPSHOT_END: snapshots_download_end(quorum); break;
+    case RAFT_SNAPSHOT_ABANDON: snapshots_download_abandon(quorum); break;
+    case RAFT_HIGH_WATERMARK:
+        quorum->high_watermark = effect->offset;
+        log_high_watermark_set(quorum->log, effect->offset);
+        quorum_wake(quorum);
+        break;
+    case RAFT_BECAME: became(quorum, effect); break;
+    case RAFT_DISCONNECT: disconnect(quorum); break;
+    case RAFT_SHUTDOWN_DONE:
+        quorum->closing = true;
+        quorum_wake(quorum);
+        break;
+    case RAFT_FATAL: quorum_fail(quorum, "%s", effect->why); break;
+    }
+}
+
+/* ---- Reading ranges of the log */
+
+enum err quorum_batches_decode(struct span bytes, log_offset from, struct arena *arena, struct quorum_batch **out, uint32_t *count) {
+    struct span rest = bytes;
+    struct batch batch;
+    uint32_t batches = 0;
+    *count = 0;
+    while (!batch_next(&rest, &batch)) batches++;
+    *out = ARENA_ARRAY(arena, batches + 1, struct quorum_batch);
+    if (!*out) return ERR_NO_MEMORY;
+    rest = bytes;
+    for (uint32_t i = 0; i < batches; i++) {
+        if (batch_next(&rest, &batch) || !batch_crc_is_good(&batch) || batch_codec(&batch) != 0) return ERR_CORRUPT;
+        if (batch_last_offset(&batch) < from) continue;
+        struct quorum_batch *to = &(*out)[*count];
+        *to = (struct quorum_batch){.base = batch.base_offset, .last = batch_last_offset(&batch), .epoch = batch.leader_epoch,
+                                    .timestamp = batch.max_timestamp, .bytes = batch.size};
+        if (!batch_is_control(&batch)) {
+            if (batch.count < 0 || (uint32_t)batch.count > batch.size) return ERR_CORRUPT;
+            struct span *values = ARENA_ARRAY(arena, (size_t)batch.count + 1, struct span);
+            struct record_cursor cursor;
+            struct record record;
+            enum err err;
+            if (!values) return ERR_NO_MEMORY;
+            record_cursor_init(&cursor, &batch, span_of(batch.bytes + BATCH_HEADER_BYTES, batch.size - BATCH_HEADER_BYTES));
+            while (!(err = record_next(&cursor, &record))) values[to->count++] = record.value;
+            if (err != ERR_NOT_FOUND) return err;
+            to->values = values;
+        }
+        ++*count;
+    }
+    return ERR_NONE;
+}
+
+static void read_finish(struct quorum_read *read, enum err err) {
+    struct quorum_batch *batches = NULL;
+    uint32_t count = 0;
+    log_offset next = read->from;
+    chain_clear(&read->chain);
+    if (!err) err = quorum_batches_decode(span_of(read->bytes, read->filled), read->from, &read->arena, &batches, &count);
+    if (!err && count) next = batches[count - 1].last + 1;
+    struct arena arena = read->arena; /* `done` may read again with the same struct */
+    read->done(read, err, batches, err ? 0 : count, next);
+    arena_destroy(&arena);
+}
+
+static void read_pieces(struct quorum_read *read);
+
+static void read_piece_done(struct io_op *op) {
+    struct quorum_read *read = container_of(op, struct quorum_read, op);
+    if (op->result < 0 || (size_t)op->result != op->disk.size) {
+        read_finish(read, op->result < 0 ? err_from_errno((long)op->result) : ERR_CORRUPT);
+        return;
+    }
+    read->filled += (uint32_t)op->result;
+    chain_consume(&read->chain, op->disk.size);
+    read_pieces(read);
+}
+
+/* Memory is copied, ranges of files are read: what is handed up does not depend on either any more. */
+static void read_pieces(struct quorum_read *read) {
+    while (read->chain.bytes) {
+        const struct slice *slice = read->chain.first;
+        if (slice->kind == SLICE_FILE) {
+            read->op = (struct io_op){.kind = IO_OP_READ, .done = read_piece_done,
+                                      .disk = {.file = (struct io_file *)(void *)slice->file.file, .offset = slice->file.offset,
+                                               .data = read->bytes + read->filled, .size = slice->size}};
+            io_submit(read->quorum->io, &read->op);
+            return;
+        }
+        memcpy(read->bytes + read->filled, slice->memory.data, slice->size);
+        read->filled += (uint32_t)slice->size;
+        chain_consume(&read->chain, slice->size);
+    }
+    read_finish(read, ERR_NONE);
+}
+
+static void read_located(struct log_read *log_read_, enum err err) {
+    struct quorum_read *read = container_of(log_read_, struct quorum_read, log_read);
+    if (!err && read->chain.bytes) {
+        read->bytes = read->chain.bytes <= UINT32_MAX ? arena_alloc(&read->arena, read->chain.bytes) : NULL;
+        if (!read->bytes) err = ERR_NO_MEMORY;
+    }
+    if (err) read_finish(read, err);
+    else read_pieces(read);
+}
+
+void quorum_read(struct quorum *quorum, struct quorum_read *read) {
+    read->quorum = quorum;
+    read->bytes = NULL;
+    read->filled = 0;
+    arena_init(&read->arena, quorum->pool, 0);
+    chain_init(&read->chain, &read->arena);
+    read->log_read = (struct log_read){.log = quorum->log, .from = read->from, .bytes_max = read->bytes_max, .min_one = true,
+                                       .upto = LOG_UPTO_END, .out = &read->chain, .done = read_located};
+    enum err err = quorum->state == QUORUM_FAILED || quorum->state == QUORUM_STOPPED ? ERR_CLOSED : log_read(&read->log_read);
+    if (err != ERR_AGAIN) read_located(&read->log_read, err);
+}
+
+/* ---- Upward */
+
+static void tell_leader(struct quorum *quorum) {
+    broker_id leader = quorum->state == QUORUM_FAILED ? -1 : quorum->leader_id;
+    bool is_self = leader >= 0 && leader == quorum->options.node;
+    /* Its own leadership is told when all that came before it has been: decisions are made on the latest state. */
+    if (is_self && quorum->next <= quorum->leader_start) {
+        if (!quorum->told || quorum->told_leader != quorum->options.node || quorum->told_epoch == quorum->leader_epoch_) return;
+        leader = -1; /* the old epoch is over at once */
+    }
+    if (quorum->told && quorum->told_epoch == quorum->leader_epoch_ && quorum->told_leader == leader) return;
+    quorum->told = true;
+    quorum->told_epoch = quorum->leader_epoch_;
+    quorum->told_leader = leader;
+    for (uint32_t i = 0; i < quorum->listeners_count; i++)
+        if (quorum->listener[i]->on_leader) quorum->listener[i]->on_leader(quorum->listener[i], quorum->told_epoch, leader);
+}
+
+static void deliver_done(struct quorum_read *read, enum err err, const struct quorum_batch *batches, uint32_t count, log_offset next) {
+    struct quorum *quorum = read->quorum;
+    (void)next;
+    quorum->delivering = false;
+    if (quorum->state == QUORUM_FAILED) return;
+    if (err && err_class_of(err) != ERR_CLASS_RETRY) {
+        quorum_fail(quorum, "the metadata log cannot be read at offset %lld: %s", (long long)read->from, err_text(err));
+        return;
+    }
+    for (uint32_t i = 0; i < count && batches[i].last < quorum->high_watermark; i++) {
+        if (batches[i].base != quorum->next) {
+            quorum_fail(quorum, "the metadata log has a gap: offset %lld is missing", (long long)quorum->next);
+            return;
+        }
+        quorum->next = batches[i].last + 1;
+        quorum->bytes_since_snapshot += batches[i].bytes;
+        quorum->last_timestamp = batches[i].timestamp;
+        for (uint32_t j = 0; j < quorum->listeners_count; j++)
+            if (quorum->listener[j]->on_commit) quorum->listener[j]->on_commit(quorum->listener[j], &batches[i]);
+    }
+    quorum_wake(quorum);
+}
+
+static bool deliver(struct quorum *quorum) {
+    if (quorum->delivering || quorum->next >= quorum->high_watermark || quorum->next >= log_end(quorum->log)) return false;
+    if (!snapshots_idle(quorum)) return false; /* the log has jumped: the snapshot comes first */
+    quorum->delivering = true;
+    quorum->deliver_read.from = quorum->next;
+    quorum->deliver_read.bytes_max = quorum->options.read_bytes;
+    quorum->deliver_read.done = deliver_done;
+    quorum_read(quorum, &quorum->deliver_read);
+    return true;
+}
+
+static void close_done(struct log_wait *wait, enum err err) {
+    struct quorum *quorum = container_of(wait, struct quorum, log_wait);
+    (void)err; /* what was promised is durable already */
+    quorum->log = NULL;
+    quorum->state = QUORUM_STOPPED;
+    if (quorum->stopped) quorum->stopped(quorum->stopped_context);
+}
+
+static void try_close(struct quorum *quorum) {
+    bool busy = quorum->waiting || quorum->delivering || quorum->state_op.pending || quorum->snapshot_job || !list_is_empty(&quorum->calls);
+    if (busy || !list_is_empty(&quorum->requests) || quorum->state == QUORUM_STOPPED) return;
+    timer_cancel(quorum->shard, &quorum->timer);
+    timer_cancel(quorum->shard, &quorum->snapshot_timer);
+    quorum->closing = false;
+    if (!quorum->log) {
+        close_done(&quorum->log_wait, ERR_NONE);
+        return;
+    }
+    log_release(quorum->log);
+    quorum->log_wait = (struct log_wait){.done = close_done};
+    enum err err = log_close(quorum->log, &quorum->log_wait);
+    if (err != ERR_AGAIN) close_done(&quorum->log_wait, err);
+}
+
+static void hook_run(struct turn_hook *hook) {
+    struct quorum *quorum = container_of(hook, struct quorum, hook);
+    if (quorum->state == QUORUM_STOPPED) return;
+    if (quorum->state == QUORUM_FAILED) {
+        refuse_all(quorum);
+        if (!quorum->failure_told) {
+            quorum->failure_told = true;
+            disconnect(quorum);
+            tell_leader(quorum);
+            for (uint32_t i = 0; i < quorum->listeners_count; i++)
+                if (quorum->listener[i]->on_failed) quorum->listener[i]->on_failed(quorum->listener[i], quorum->why);
+        }
+    } else if (quorum->state != QUORUM_LOADING) {
+        snapshots_work(quorum);
+        deliver(quorum);
+        tell_leader(quorum);
+    }
+    if (quorum->closing) {
+        if (quorum->state != QUORUM_FAILED) refuse_all(quorum);
+        disconnect(quorum);
+        try_close(quorum);
+    }
+}
+
+/* ---- The controller's side */
+
+enum err quorum_append(struct quorum *quorum, leader_epoch epoch, const struct span *values, uint32_t count, log_offset *last) {
+    if (quorum->state == QUORUM_FAILED) return ERR_IO;
+    if (quorum->state != QUORUM_RUNNING || !raft_is_leader(&quorum->raft) || quorum->raft.epoch != epoch) return ERR_FENCED;
+    if (quorum->pumping || quorum->waiting || quorum->effect_at < quorum->effects.count || quorum->report != REPORT_NONE) return ERR_AGAIN;
+    struct batch_builder builder;
+    struct batch_options options;
+    struct slab *slab = NULL;
+    struct log_appended appended;
+    enum err err = ERR_NONE;
+    assert(count > 0);
+    batch_options_init(&options);
+    options.leader_epoch = epoch;
+    batch_builder_init(&builder, quorum->pool, QUORUM_BATCH_BYTES_MAX, &options);
+    time_ms now = shard_wall(quorum->shard);
+    for (uint32_t i = 0; i < count && !err; i++) err = batch_builder_add(&builder, now, (struct span){0}, values[i], NULL, 0);
+    if (!err) err = batch_builder_finish(&builder, NULL, &slab);
+    if (!err) err = append_slab(quorum, slab, epoch, LOG_FROM_RAFT_LEADER, slab->used, &appended);
+    if (!err) {
+        *last = appended.last;
+        quorum->report = REPORT_APPENDED;
+        quorum_pump(quorum);
+    }
+    if (slab) slab_drop(slab);
+    batch_builder_destroy(&builder);
+    return err;
+}
+
+void quorum_resign(struct quorum *quorum, leader_epoch epoch) {
+    quorum->resign_due = true;
+    quorum->resign_epoch = epoch;
+    quorum_pump(quorum);
+}
+
+void quorum_upgrade(struct quorum *quorum, struct quorum_upgrade *upgrade) {
+    if (quorum->upgrade || quorum->state != QUORUM_RUNNING) {
+        upgrade->done(upgrade, quorum->upgrade ? KAFKA_INVALID_UPDATE_VERSION : KAFKA_NOT_LEADER_OR_FOLLOWER,
+                      quorum->upgrade ? "another change of kraft.version is under way" : NULL);
+        return;
+    }
+    quorum->upgrade = upgrade;
+    quorum->upgrade_due = true;
+    quorum_pump(quorum);
+}
+
+/* ---- Requests of others */
+
+static bool call_of(int16_t key, enum raft_call *out) {
+    switch (key) {
+    case API_VOTE: *out = RAFT_VOTE; return true;
+    case API_BEGIN_QUORUM_EPOCH: *out = RAFT_BEGIN; return true;
+    case API_END_QUORUM_EPOCH: *out = RAFT_END; return true;
+    case API_FETCH: *out = RAFT_FETCH; return true;
+    case API_FETCH_SNAPSHOT: *out = RAFT_FETCH_SNAPSHOT; return true;
+    case API_ADD_RAFT_VOTER: *out = RAFT_ADD; return true;
+    case API_REMOVE_RAFT_VOTER: *out = RAFT_REMOVE; return true;
+    case API_UPDATE_RAFT_VOTER: *out = RAFT_UPDATE; return true;
+    default: return false;
+    }
+}
+
+void quorum_request(struct quorum *quorum, struct quorum_request *request) {
+    request->quorum = quorum;
+    request->reading = false;
+    list_init(&request->node);
+    if (request->api->key == API_DESCRIBE_QUORUM) {
+        request->answer(request, calls_describe(quorum, request));
+        return;
+    }
+    bool known = call_of(request->api->key, &request->call);
+    assert(known);
+    if (quorum->state == QUORUM_FAILED || quorum->state == QUORUM_STOPPED || quorum->closing) {
+        calls_refuse(quorum, request, RAFT_BROKER_NOT_AVAILABLE);
+        return;
+    }
+    list_push(&quorum->requests_queue, &request->node);
+    quorum_pump(quorum);
+}
+
+/* ---- What is known */
+
+enum quorum_state quorum_state(const struct quorum *quorum) { return quorum->state; }
+bool quorum_is_leader(const struct quorum *quorum) { return quorum->state == QUORUM_RUNNING && raft_is_leader(&quorum->raft); }
+leader_epoch quorum_epoch(const struct quorum *quorum) { return quorum->raft.epoch; }
+broker_id quorum_leader(const struct quorum *quorum) { return quorum->leader_id; }
+log_offset quorum_end(const struct quorum *quorum) { return quorum->log ? log_end(quorum->log) : -1; }
+log_offset quorum_high_watermark(const struct quorum *quorum) { return quorum->high_watermark; }
+log_offset quorum_delivered(const struct quorum *quorum, uint32_t listener) { (void)listener; return quorum->next; }
+int16_t quorum_kraft_version(const struct quorum *quorum) { return raft_kraft_version(&quorum->raft); }
+const struct raft *quorum_raft(const struct quorum *quorum) { return &quorum->raft; }
+uint32_t quorum_syncs(const struct quorum *quorum) { return quorum->syncs; }
+bool quorum_leader_address(const struct quorum *quorum, struct span listener, struct raft_listener *out) {
+    return raft_leader_listener(&quorum->raft, listener, out);
+}
+
+/* ---- The log's news */
+
+static void log_is_durable(struct log_owner *owner, struct log *log) {
+    struct quorum *quorum = container_of(owner, struct quorum, log_owner);
+    (void)log;
+    quorum->durable_due = true;
+    quorum_pump(quorum);
+}
+
+static void log_has_failed(struct log_owner *owner, struct log *log, enum err err) {
+    struct quorum *quorum = container_of(owner, struct quorum, log_owner);
+    (void)log;
+    quorum_fail(quorum, "the metadata log in %s has failed: %s", quorum->directory, err_text(err));
+}
+
+/* ---- Loading: log, then the snapshot's control records, then the log's */
+
+static void load_failed(struct quorum *quorum, enum err err) {
+    quorum_fail(quorum, "the metadata log in %s cannot be opened: %s", quorum->directory, err_text(err));
+}
+
+static void begin(struct quorum *quorum) {
+    struct raft_start *start = &quorum->start;
+    start->log_start = log_start(quorum->log);
+    start->log_end = log_end(quorum->log);
+    if (quorum->snapshots_count) {
+        start->earliest = quorum->snapshots[0].id;
+        start->latest = quorum->snapshots[quorum->snapshots_count - 1].id;
+    }
+    leader_epoch epoch = log_epoch_last(quorum->log);
+    if (start->latest.offset == start->log_end && start->latest.epoch > epoch) epoch = start->latest.epoch;
+    start->last_epoch = epoch < 0 ? 0 : epoch;
+    quorum->next = start->log_start;
+    quorum->load_wanted = start->latest;
+    quorum->load_bootstrap = quorum->has_bootstrap;
+    quorum->last_snapshot_ms = quorum_now_ms(quorum);
+    quorum->state = QUORUM_RUNNING;
+    raft_begin(&quorum->raft, start, quorum_now_ms(quorum), random_u64(&quorum->random), &quorum->effects);
+    quorum->effect_at = 0;
+    quorum->leader_epoch_ = quorum->raft.epoch;
+    quorum->leader_id = quorum->raft.role == RAFT_FOLLOWER ? quorum->raft.leader_id : -1;
+    bool persists = false;
+    for (uint32_t i = 0; i < quorum->effects.count; i++) persists |= quorum->effects.items[i].type == RAFT_PERSIST;
+    if (start->has_state && quorum->state_repair && !persists) persist(quorum, &start->state); /* both copies whole again */
+    snapshots_start_timer(quorum);
+    quorum_wake(quorum);
+    quorum_pump(quorum);
+}
+
+static void scan_done(struct quorum_read *read, enum err err, const struct quorum_batch *batches, uint32_t count, log_offset next) {
+    struct quorum *quorum = read->quorum;
+    struct span rest = span_of(read->bytes, read->filled);
+    struct batch batch;
+    if (quorum->state != QUORUM_LOADING) return;
+    while (!err && !batch_next(&rest, &batch)) {
+        if (!batch_is_control(&batch) || batch_last_offset(&batch) < quorum->scan) continue;
+        struct record_cursor cursor;
+        struct record record;
+        record_cursor_init(&cursor, &batch, span_of(batch.bytes + BATCH_HEADER_BYTES, batch.size - BATCH_HEADER_BYTES));
+        while (!err && !record_next(&cursor, &record)) {
+            enum control_type type;
+            int16_t version;
+            if ((err = control_type_parse(record.key, &type))) break;
+            if (type == CONTROL_KRAFT_VERSION && !(err = kraft_version_parse(record.value, &read->arena, &version)))
+                raft_load(&quorum->raft, record.offset, NULL, version);
+            if (type == CONTROL_VOTERS && !(err = voters_record_parse(record.value, &read->arena, &quorum->report_voters)))
+                raft_load(&quorum->raft, record.offset, &quorum->report_voters, 0);
+        }
+    }
+    (void)batches;
+    if (err) {
+        quorum_fail(quorum, "the metadata log in %s cannot be read at offset %lld: %s", quorum->directory, (long long)quorum->scan, err_text(err));
+        return;
+    }
+    if (!count) {
+        begin(quorum);
+        return;
+    }
+    quorum->scan = next;
+    quorum->scan_read.from = next;
+    if (next >= log_end(quorum->log)) begin(quorum);
+    else quorum_read(quorum, &quorum->scan_read);
+}
+
+/* What snapshots_list has read from the newest one, or from the bootstrap one. */
+static void load_voters(struct quorum *quorum, log_offset offset) {
+    if (quorum->report_control.version) raft_load(&quorum->raft, offset, NULL, quorum->report_control.version);
+    if (quorum->report_control.has_voters) raft_load(&quorum->raft, offset, &quorum->report_voters, 0);
+}
+
+/* The log is open, and is where its latest snapshot says. */
+static void load(struct quorum *quorum) {
+    const struct quorum_snapshot_entry *latest = quorum->snapshots_count ? &quorum->snapshots[quorum->snapshots_count - 1] : NULL;
+    if (latest || quorum->has_bootstrap) load_voters(quorum, latest ? latest->id.offset - 1 : -1);
+    quorum->scan = log_start(quorum->log);
+    if (latest && latest->id.offset > quorum->scan) quorum->scan = latest->id.offset;
+    if (quorum->scan >= log_end(quorum->log)) {
+        begin(quorum);
+        return;
+    }
+    quorum->scan_read.from = quorum->scan;
+    quorum->scan_read.bytes_max = quorum->options.read_bytes;
+    quorum->scan_read.done = scan_done;
+    quorum_read(quorum, &quorum->scan_read);
+}
+
+static void load_truncated(struct log_wait *wait, enum err err) {
+    struct quorum *quorum = container_of(wait, struct quorum, log_wait);
+    if (err) load_failed(quorum, err);
+    else load(quorum);
+}
+
+static void log_is_open(struct log_wait *wait, enum err err) {
+    struct quorum *quorum = container_of(wait, struct quorum, log_wait);
+    if (err) {
+        load_failed(quorum, err);
+        return;
+    }
+    log_hold(quorum->log);
+    log_offset start = log_start(quorum->log), end = log_end(quorum->log);
+    leader_epoch epoch = log_epoch_last(quorum->log);
+    snapshots_forget_before(quorum, start);
+    const struct quorum_snapshot_entry *latest = quorum->snapshots_count ? &quorum->snapshots[quorum->snapshots_count - 1] : NULL;
+    if (start > 0 && (!latest || latest->id.offset < start)) {
+        quorum_fail(quorum, "the metadata log in %s starts at offset %lld, and no snapshot reaches there", quorum->directory, (long long)start);
+        return;
+    }
+    leader_epoch newest = latest && latest->id.epoch > epoch ? latest->id.epoch : epoch;
+    err = state_file_read(quorum->files, quorum->directory, newest < 0 ? 0 : newest, &quorum->start.state, &quorum->state_repair);
+    quorum->start.has_state = err == ERR_NONE;
+    if (err && err != ERR_NOT_FOUND) {
+        quorum_fail(quorum, "quorum-state in %s cannot be read: %s", quorum->directory, err_text(err));
+        return;
+    }
+    /* A snapshot that was fetched, but its log not restarted any more. */
+    if (latest && (latest->id.epoch > epoch || (latest->id.epoch == epoch && latest->id.offset > end))) {
+        quorum->log_wait = (struct log_wait){.done = load_truncated};
+        err = log_truncate_fully(quorum->log, latest->id.offset, &quorum->log_wait);
+        if (err != ERR_AGAIN) load_truncated(&quorum->log_wait, err);
+        return;
+    }
+    load(quorum);
+}
+
+/* ---- Opening */
+
+static int32_t or_default(int32_t value, int32_t standard) {
+    return value ? value : standard;
+}
+
+static enum err set_up_raft(struct quorum *quorum, const struct quorum_options *options, char *why, size_t why_size) {
+    struct raft_options raft;
+    raft_options_default(&raft);
+    raft.self = (struct raft_key){.id = options->node, .directory = log_dir_id(options->dir)};
+    raft.can_vote = options->can_vote;
+    raft.cluster_id = options->cluster_id ? span_text(options->cluster_id) : (struct span){0};
+    if (options->listeners) raft.listeners = *options->listeners;
+    raft.default_listener = span_text(quorum->default_listener);
+    raft.bootstrap_count = options->bootstrap_count;
+    raft.auto_join = options->auto_join;
+    raft.election_timeout_ms = or_default(options->election_timeout_ms, raft.election_timeout_ms);
+    raft.fetch_timeout_ms = or_default(options->fetch_timeout_ms, raft.fetch_timeout_ms);
+    raft.election_backoff_max_ms = or_default(options->election_backoff_max_ms, raft.election_backoff_max_ms);
+    raft.request_timeout_ms = or_default(options->request_timeout_ms, raft.request_timeout_ms);
+    raft.retry_backoff_ms = or_default(options->retry_backoff_ms, raft.retry_backoff_ms);
+    raft.fetch_bytes_max = or_default(options->fetch_bytes_max, raft.fetch_bytes_max);
+    raft.fetch_snapshot_bytes_max = or_default(options->fetch_snapshot_bytes_max, raft.fetch_snapshot_bytes_max);
+    if (options->voters && raft_voters_parse(span_text(options->voters), raft.default_listener, false, &quorum->static_voters)) {
+        snprintf(why, why_size, "controller.quorum.voters is not a list of id@host:port: %s", options->voters);
+        return ERR_INVALID;
+    }
+    raft.static_voters = &quorum->static_voters;
+    if (raft.cluster_id.size > RAFT_CLUSTER_ID_MAX || options->bootstrap_count > RAFT_BOOTSTRAP_MAX) {
+        snprintf(why, why_size, "the cluster id is too long, or there are more than %d controller.quorum.bootstrap.servers", RAFT_BOOTSTRAP_MAX);
+        return ERR_INVALID;
+    }
+    raft_init(&quorum->raft, &raft);
+    return ERR_NONE;
+}
+
+static void set_defaults(struct quorum_options *options) {
+    if (!options->snapshot_bytes) options->snapshot_bytes = 20 << 20;
+    if (!options->snapshot_interval_ms) options->snapshot_interval_ms = 3600000;
+    if (!options->retention_bytes) options->retention_bytes = 100 << 20;
+    if (!options->retention_ms) options->retention_ms = INT64_C(7) * 24 * 3600000;
+    if (!options->segment_bytes) options->segment_bytes = 1 << 30;
+    if (!options->read_bytes) options->read_bytes = 1 << 20;
+}
+
+enum err quorum_open(struct quorum **out, const struct quorum_options *options, char *why, size_t why_size) {
+    struct shard *shard = options->shard;
+    struct log_config config;
+    struct text text;
+    uint64_t seed;
+    enum err err;
+    struct quorum *quorum = POOL_NEW(shard->pool, struct quorum);
+    if (!quorum) {
+        snprintf(why, why_size, "no memory for the quorum");
+        return ERR_NO_MEMORY;
+    }
+    quorum->options = *options;
+    set_defaults(&quorum->options);
+    quorum->shard = shard;
+    quorum->pool = shard->pool;
+    quorum->io = shard->io;
+    quorum->files = io_files(shard->io);
+    quorum->peers = options->peers;
+    quorum->high_watermark = quorum->leader_id = -1;
+    quorum->start = (struct raft_start){.state = {.leader_id = -1, .voted = {.id = -1}}, .earliest = RAFT_NO_SNAPSHOT, .latest = RAFT_NO_SNAPSHOT};
+    quorum->load_wanted = RAFT_NO_SNAPSHOT;
+    list_init(&quorum->requests);
+    list_init(&quorum->requests_queue);
+    list_init(&quorum->responses);
+    list_init(&quorum->calls);
+    io_random(shard->io, &seed, sizeof(seed));
+    random_seed(&quorum->random, seed);
+    for (int i = 0; i < 2; i++)
+        if (options->listener[i]) quorum->listener[quorum->listeners_count++] = options->listener[i];
+    text_init(&text, quorum->default_listener, sizeof(quorum->default_listener));
+    text_add(&text, "%s", options->default_listener ? options->default_listener : "CONTROLLER");
+    text_init(&text, quorum->directory, sizeof(quorum->directory) - 64);
+    text_add(&text, "%s/__cluster_metadata-0", log_dir_path(options->dir));
+    if (text.cut) {
+        snprintf(why, why_size, "the path of metadata.log.dir is too long");
+        err = ERR_LIMIT;
+        goto fail;
+    }
+    if (options->bootstrap_count) {
+        quorum->bootstrap = pool_alloc(quorum->pool, options->bootstrap_count * sizeof(*quorum->bootstrap));
+        if (!quorum->bootstrap) {
+            err = ERR_NO_MEMORY;
+            goto fail;
+        }
+        memcpy(quorum->bootstrap, options->bootstrap, options->bootstrap_count * sizeof(*quorum->bootstrap));
+    }
+    if ((err = set_up_raft(quorum, options, why, why_size))) goto fail;
+    if ((err = snapshots_list(quorum, why, why_size))) goto fail;
+    err = state_file_read(quorum->files, quorum->directory, 0, &quorum->start.state, &quorum->state_repair);
+    if (err && err != ERR_NOT_FOUND) {
+        snprintf(why, why_size, "quorum-state in %s cannot be read, and no copy stands for it: %s", quorum->directory, err_text(err));
+        goto fail;
+    }
+
+    log_config_init_metadata(&config);
+    config.segment_bytes = quorum->options.segment_bytes;
+    quorum->log_owner = (struct log_owner){.durable = log_is_durable, .failed = log_has_failed};
+    struct log_spec spec = {.dir = options->dir, .topic = "__cluster_metadata", .partition = 0, .topic_id = TOPIC_ID, .create = true,
+                            .config = config, .owner = &quorum->log_owner};
+    if ((err = log_new(&quorum->log, options->store, &spec))) {
+        snprintf(why, why_size, "the metadata log in %s: %s", quorum->directory, err_text(err));
+        goto fail;
+    }
+    *out = quorum;
+    quorum->log_wait = (struct log_wait){.done = log_is_open};
+    err = log_open(quorum->log, &quorum->log_wait);
+    if (err != ERR_AGAIN) log_is_open(&quorum->log_wait, err); /* what fails from here on is told by on_failed */
+    return ERR_NONE;
+fail:
+    if (quorum->bootstrap) pool_free(quorum->pool, quorum->bootstrap, options->bootstrap_count * sizeof(*quorum->bootstrap));
+    pool_free(quorum->pool, quorum, sizeof(*quorum));
+    return err;
+}
+
+void quorum_stop(struct quorum *quorum, int32_t timeout_ms, void (*stopped)(void *context), void *context) {
+    quorum->stopped = stopped;
+    quorum->stopped_context = context;
+    if (quorum->state == QUORUM_RUNNING) {
+        quorum->state = QUORUM_STOPPING;
+        quorum->shutdown_due = true;
+        quorum->shutdown_timeout_ms = timeout_ms;
+        quorum_pump(quorum);
+        return;
+    }
+    quorum->closing = true;
+    quorum_wake(quorum);
+}
+
+void quorum_free(struct quorum *quorum) {
+    if (!quorum) return;
+    assert(quorum->state == QUORUM_STOPPED || quorum->state == QUORUM_FAILED);
+    assert(list_is_empty(&quorum->requests));
+    timer_cancel(quorum->shard, &quorum->timer);
+    timer_cancel(quorum->shard, &quorum->snapshot_timer);
+    box_done(quorum);
+    if (quorum->report_slab) slab_drop(quorum->report_slab);
+    if (quorum->download) io_file_drop(quorum->download);
+    if (quorum->bootstrap) pool_free(quorum->pool, quorum->bootstrap, quorum->options.bootstrap_count * sizeof(*quorum->bootstrap));
+    pool_free(quorum->pool, quorum, sizeof(*quorum));
+}
+
+void quorum_check(const struct quorum *quorum) {
+    if (quorum->state == QUORUM_LOADING || quorum->state == QUORUM_STOPPED || quorum->state == QUORUM_FAILED) return;
+    raft_check(&quorum->raft);
+    assert(quorum->next <= quorum->high_watermark || quorum->next == log_start(quorum->log) || quorum->load_wanted.offset >= 0);
+    assert(quorum->high_watermark <= log_end(quorum->log));
+    assert(quorum->effect_at <= quorum->effects.count);
+    assert(implies(quorum->report == REPORT_NONE && !quorum->waiting, quorum->raft.log_end == log_end(quorum->log)));
+    for (uint32_t i = 1; i < quorum->snapshots_count; i++) assert(quorum->snapshots[i - 1].id.offset < quorum->snapshots[i].id.offset);
+}
