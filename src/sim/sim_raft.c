@@ -415,11 +415,12 @@ static void snapshot_load(struct raft_node *node, struct report *to) {
     node->log.count = 0;
     node->start = node->durable = snapshot.id.offset;
     sim_note(node->world->sim, "snapshot loaded", node->number, (uint64_t)snapshot.id.offset, 0);
-    report(to, (struct raft_event){.type = RAFT_EVENT_SNAPSHOT_LOADED, .snapshot = snapshot.id});
+    report(to, (struct raft_event){.type = RAFT_EVENT_SNAPSHOT_LOADING, .snapshot = snapshot.id});
     if (snapshot.version >= 1)
         report(to, (struct raft_event){.type = RAFT_EVENT_KRAFT_VERSION, .control = {.offset = snapshot.id.offset - 1, .version = snapshot.version}});
     if (snapshot.set >= 0)
         report(to, (struct raft_event){.type = RAFT_EVENT_VOTERS, .control = {.offset = snapshot.id.offset - 1, .voters = &node->world->sets[snapshot.set]}});
+    report(to, (struct raft_event){.type = RAFT_EVENT_SNAPSHOT_LOADED, .snapshot = snapshot.id});
 }
 
 /* Clients hear what has been committed where they appended it. */
