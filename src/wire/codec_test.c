@@ -273,8 +273,9 @@ TEST(malformed_messages_are_corrupt) {
         {"a varint of six bytes", &metadata_request_message, 9, 10, {0x81, 0x80, 0x80, 0x80, 0x80, 0x00, 1, 0, 0, 0}},
         {"a varint above 32 bits", &metadata_request_message, 9, 9, {0xff, 0xff, 0xff, 0xff, 0x1f, 1, 0, 0, 0}},
         {"a byte behind the end", &heartbeat_response_message, 0, 3, {0, 0, 0}},
-        {"a tag whose size is wrong", &produce_response_message, 10, 11, {1, 0, 0, 0, 0, 1, 0, 2, 1, 0, 0}},
-        {"a tag that ends behind its size", &fetch_request_message, 15, 12, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}},
+        /* Two tagged fields: read without regard to the size of the first, both would be fine. */
+        {"a tagged field shorter than its size", &produce_response_message, 10, 12, {1, 0, 0, 0, 0, 2, 0, 4, 1, 5, 1, 0xee}},
+        {"a tagged field longer than its size", &produce_response_message, 10, 9, {1, 0, 0, 0, 0, 1, 0, 0, 1}},
     };
     struct pool pool;
     pool_init(&pool, 0, 4);
@@ -308,6 +309,26 @@ TEST(tags_of_other_versions_are_refused) {
     pool_destroy(&pool);
 }
 
+/* A struct that may be null has a byte before it: below 0 is null, anything else is not, as Apache reads it. */
+TEST(null_structs_are_told_by_a_sign) {
+    static const struct { uint8_t sign; bool is_null; } cases[] = {{0xff, true}, {0x80, true}, {0, false}, {1, false}, {0x7f, false}};
+    struct pool pool;
+    struct arena arena;
+    struct describe_topic_partitions_request value;
+    pool_init(&pool, 0, 4);
+    arena_init(&arena, &pool, 0);
+    for (size_t i = 0; i < countof(cases); i++) {
+        uint8_t bytes[] = {1, 0, 0, 0, 9, cases[i].sign, 2, 't', 0, 0, 0, 3, 0, 0}; /* no topics, limit 9, cursor: t, 3 */
+        if (cases[i].is_null) bytes[6] = 0; /* then there is no cursor, and no tagged field ends the message */
+        size_t size = cases[i].is_null ? 7 : sizeof bytes;
+        assert_int_equal(describe_topic_partitions_request_decode(&value, 0, span_of(bytes, size), &arena, NULL), ERR_NONE);
+        assert_int_equal(value.cursor == NULL, cases[i].is_null);
+        if (value.cursor) assert_int_equal(value.cursor->partition_index, 3);
+    }
+    arena_destroy(&arena);
+    pool_destroy(&pool);
+}
+
 /* What a version cannot say is dropped when the definition says so, and else not sent at all. */
 TEST(fields_that_a_version_lacks) {
     struct pool pool;
@@ -333,6 +354,14 @@ TEST(fields_that_a_version_lacks) {
     assert_false(init_producer_id_request_encode(&init, 2, &chain));
     assert_int_equal(chain.bytes, before);
     assert_true(init_producer_id_request_encode(&init, 3, &chain));
+
+    struct produce_response produce; /* node endpoints: tagged, from version 10, not ignorable */
+    struct produce_response_node_endpoint *endpoints = produce_response_node_endpoint_array(&arena, 1);
+    produce_response_init(&produce);
+    assert_true(produce_response_encode(&produce, 9, &chain));
+    produce.node_endpoints = endpoints, produce.node_endpoints_count = 1;
+    assert_false(produce_response_encode(&produce, 9, &chain));
+    assert_true(produce_response_encode(&produce, 10, &chain));
 
     struct metadata_request metadata; /* topics: null from version 1 */
     metadata_request_init(&metadata);
@@ -412,27 +441,37 @@ TEST(over_budget_is_an_ordinary_answer) {
         arena_destroy(&arena);
     }
     assert_true(refused >= 2);
-    for (bool done = false; !done;) {
+    /* With many records chains, so that it fails after some of them have moved: their counts are dropped, too. */
+    enum { CHAINS = 200 };
+    struct slab *slab = slab_new(&source_pool, 10);
+    uint64_t after_some = 0;
+    for (uint64_t fail_at = 1, done = 0; !done; fail_at++) {
         struct arena arena;
-        struct chain chain, records;
-        struct slab *slab = slab_new(&source_pool, 10);
+        struct chain chain, *records = arena_array(&source, CHAINS, sizeof *records);
+        struct produce_request_partition_produce_data *partitions = produce_request_partition_produce_data_array(&source, CHAINS);
         arena_init(&arena, &pool, 0);
         chain_init(&chain, &arena);
-        chain_init(&records, &source);
-        assert_true(chain_add_memory(&records, slab->bytes, 10, slab));
-        struct produce_request_partition_produce_data partition = {.records = {.chain = &records}};
-        struct produce_request_topic_produce_data topic = {.partition_data = &partition, .partition_data_count = 1};
+        for (int i = 0; i < CHAINS; i++) {
+            chain_init(&records[i], &source);
+            assert_true(chain_add_memory(&records[i], slab->bytes, 10, slab));
+            partitions[i].records.chain = &records[i];
+        }
+        struct produce_request_topic_produce_data topic = {.partition_data = partitions, .partition_data_count = CHAINS};
         struct produce_request request = {.topic_data = &topic, .topic_data_count = 1};
-        static uint64_t fail_at = 0;
-        pool.fail_at = ++fail_at;
+        pool.fail_at = fail_at;
         done = produce_request_encode(&request, 9, &chain);
         pool.fail_at = 0;
-        if (!done) assert_int_equal(chain.bytes, 0);
+        if (!done) {
+            assert_int_equal(chain.bytes, 0);
+            after_some += records[0].bytes == 0;
+        }
         chain_clear(&chain);
-        chain_clear(&records);
-        slab_drop(slab);
+        for (int i = 0; i < CHAINS; i++) chain_clear(&records[i]);
+        assert_int_equal(slab->refs, 1);
         arena_destroy(&arena);
     }
+    assert_true(after_some > 0);
+    slab_drop(slab);
     arena_destroy(&source);
     pool_destroy(&pool);
     pool_destroy(&source_pool);
