@@ -95,5 +95,5 @@ enum verdict vectors_disk(const struct vector *vector) {
     struct span bytes = vector_file(vector->arena, vector->folder, path);
     if (!bytes.data) return VECTOR_NOT_RUN; /* too large to be kept: the metadata log's preallocated indexes */
     if (!strncmp(kind, "producer snapshot", strlen("producer snapshot"))) return check_producer_snapshot(vector, file, bytes);
-    return VECTOR_NOT_RUN;
+    return vectors_log_file(vector, file, kind, bytes);
 }

@@ -1,7 +1,7 @@
 /* log/epoch.h - where each leader epoch starts in a partition's log.
  *
  * A follower and its leader find the point from which their logs differ by it: "where does epoch E end with you?".
- * Always: epochs rise strictly, start offsets never fall. The file leader-epoch-checkpoint is in checkpoint.h.
+ * Always: epochs and start offsets rise strictly. The file leader-epoch-checkpoint is in checkpoint.h.
  */
 #pragma once
 #include "base/pool.h"
