@@ -477,6 +477,7 @@ void classic_join(struct group_machine *machine, struct group_request *request, 
         return;
     }
     group_metadata_value_init(value);
+    value->protocol = value->leader = span_of(NULL, 0);
     value->current_state_timestamp = now->wall_ms;
     machine->intent.kind = INTENT_JOIN_NEW;
     machine->intent.request = request;

@@ -289,7 +289,8 @@ struct group_metadata_value *group_value(const struct group *group, int32_t gene
     value->members_count = (int32_t)group->members.count;
     value->members = group_metadata_value_member_metadata_array(arena, value->members_count);
     if (!value->members) return NULL;
-    if (!value->members_count) return value; /* an empty group has neither protocol nor leader */
+    value->protocol = value->leader = span_of(NULL, 0);
+    if (!value->members_count) return value; /* an empty group has neither */
     value->protocol = group->protocol;
     value->leader = group->leader;
     if (with && with->replaced && group->leader.data && span_equal(group->leader, with->replaced->id)) value->leader = with->new_id;
