@@ -1,0 +1,41 @@
+/* controller/format.h - what `format` leaves: meta.properties in every log directory, and in the metadata directory of a
+ * controller the bootstrap snapshot, with the feature levels (metadata.version first) and SCRAM credentials that a new
+ * cluster starts with.
+ *
+ *   meta.properties    lines "#", "#<date>", node.id=, directory.id=, version=1, cluster.id=
+ *   __cluster_metadata-0/00000000000000000000-0000000000.checkpoint   by quorum_format
+ */
+#pragma once
+#include "meta/meta.h"
+#include "quorum/quorum.h"
+
+enum { FORMAT_FEATURES_MAX = 16, FORMAT_DIRS_MAX = 64 };
+
+struct format_feature { struct span name; int16_t level; };
+struct format_scram { struct span user; int8_t mechanism; struct span salt, stored_key, server_key; int32_t iterations; };
+struct format_plan {
+    broker_id node;
+    struct span cluster_id;
+    const char *const *dirs;                    /* log directories: made if they are missing                       */
+    const struct uuid *directory_ids;           /* one for each                                                    */
+    uint32_t dir_count;
+    uint32_t metadata_dir;                      /* which of them holds the metadata log                            */
+    bool is_controller;                         /* process.roles has controller                                    */
+    int16_t metadata_version;                   /* 0: MV_LATEST                                                    */
+    struct format_feature features[FORMAT_FEATURES_MAX]; /* levels that differ from the default at that version    */
+    uint32_t feature_count;
+    const struct format_scram *scrams;
+    uint32_t scram_count;
+    bool dynamic;                               /* voters are in the log: kraft.version 1                          */
+    const struct raft_voters *voters;           /* initial controllers; NULL: none                                 */
+    bool ignore_formatted;                      /* directories that are formatted already are left as they are     */
+    time_ms now;                                /* wall time */
+};
+
+/* The framed records of a new cluster, in `arena`. `why` gets a sentence with an error. */
+must_use enum err format_records(const struct format_plan *plan, struct arena *arena, struct span **values, uint32_t *count, struct text *why);
+/* The text of a meta.properties. */
+must_use struct span format_meta_properties(broker_id node, struct uuid directory, struct span cluster_id, time_ms now, struct arena *arena);
+/* Writes it all, durable when it returns: for each directory the file and its directory synced, and the metadata directory
+ * before any meta.properties says that it is there. Blocking. ERR_EXISTS: formatted already. */
+must_use enum err format_run(const struct format_plan *plan, struct io_files files, struct pool *pool, struct text *why);
