@@ -132,7 +132,8 @@ static void jobs(struct io *io, enum io_backend backend) {
         assert_int_equal(many[i].flagged.op.result, i == 50 ? 3 : 42);
         assert_false(pthread_equal(many[i].ran_on, pthread_self()));
     }
-    assert_int_equal(io_files(io).vtable->size(NULL, file), 3);
+    struct io_files files = io_files(io);
+    assert_int_equal(files.vtable->size(files.self, file), 3);
     io_file_drop(file);
     folder_remove();
 }

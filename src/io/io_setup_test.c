@@ -1,3 +1,4 @@
+#include "io/io_shim.h"
 #include "io/io_test.h"
 #include "test.h"
 #include <errno.h>
@@ -36,12 +37,15 @@ void folder_remove(void) {
 }
 
 struct io *backend_open(enum io_backend backend) {
-    struct io *io = NULL;
-    struct io_options options = {.backend = backend, .offload_threads = 4, .pool = &test_pool};
+    static struct io_shim_plan plan;
+    struct io *io = NULL, *shim;
+    struct io_options options = {.backend = backend == (enum io_backend)BACKEND_SHIM ? IO_BACKEND_EPOLL : backend, .offload_threads = 4, .pool = &test_pool};
     int result = io_open(&io, &options);
     if (result == 0) {
         assert_string_equal(io->vtable->name, backend == IO_BACKEND_URING ? "io_uring" : "epoll");
-        return io;
+        if (backend != (enum io_backend)BACKEND_SHIM) return io;
+        assert_int_equal(io_shim_open(&shim, io, &plan), 0);
+        return shim;
     }
     assert_true(backend == IO_BACKEND_URING);
     printf("[  SKIPPED ] io_uring: not allowed here: %s\n", strerror(-result));
@@ -49,7 +53,7 @@ struct io *backend_open(enum io_backend backend) {
 }
 
 void each_backend(void (*test)(struct io *io, enum io_backend backend)) {
-    static const enum io_backend backends[] = {IO_BACKEND_EPOLL, IO_BACKEND_URING};
+    static const enum io_backend backends[] = {IO_BACKEND_EPOLL, IO_BACKEND_URING, (enum io_backend)BACKEND_SHIM};
     for (size_t i = 0; i < countof(backends); i++) {
         pool_init(&test_pool, 0, 16);
         struct io *io = backend_open(backends[i]);

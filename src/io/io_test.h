@@ -9,7 +9,10 @@ void folder_remove(void);
 const char *folder_path(const char *name);
 
 extern struct pool test_pool;
-/* Runs the test with an io of each backend that this machine has; says the name of one that it has not. */
+enum { BACKEND_SHIM = IO_BACKEND_EPOLL + 1 }; /* a shim over epoll, with a plan that does nothing */
+
+/* Runs the test with an io of each backend that this machine has, and with a shim over one; says the name of one that it
+ * has not. */
 void each_backend(void (*test)(struct io *io, enum io_backend backend));
 struct io *backend_open(enum io_backend backend); /* NULL: this machine has it not */
 
