@@ -402,6 +402,7 @@ enum err batch_walk(const struct batch *batch, struct codecs *codecs, const stru
     unsigned codec = batch_codec(batch);
     struct span records = payload(batch);
     if (batch->count < 0) return ERR_CORRUPT;
+    if (codec >= COMPRESSION_COUNT) return ERR_UNSUPPORTED;
     if (codec == COMPRESSION_NONE || (batch->count == 0 && records.size == 0)) {
         err = walk_plain(&walk, records);
     } else {

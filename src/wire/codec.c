@@ -303,7 +303,10 @@ bool wire_equal(const struct wire_struct *of, const void *a, const void *b) {
 bool wire_is_default(const struct wire_struct *of, const void *value) { return wire_equal(of, value, of->defaults); }
 
 bool wire_field_is_default(const struct wire_struct *of, const struct wire_field *field, const uint8_t *value) {
-    return value_same(field, field->type, value + field->offset, (const uint8_t *)of->defaults + field->offset);
+    const uint8_t *mine = value + field->offset, *fresh = (const uint8_t *)of->defaults + field->offset;
+    /* Most are the fresh struct's bits; what differs in bits may still be the same value. */
+    if (field->type == WIRE_STRUCT && !memcmp(mine, fresh, field->of->size)) return true;
+    return value_same(field, field->type, mine, fresh);
 }
 
 /* ---- size: also finds what the version cannot say, so that writing cannot fail on it */
@@ -349,7 +352,7 @@ static size_t size_array(struct form *form, const struct wire_field *field, bool
     return size;
 }
 
-static inline size_t size_field(struct form *form, const struct wire_field *field, bool tagged, const uint8_t *value) {
+static inline __attribute__((always_inline)) size_t size_field(struct form *form, const struct wire_field *field, bool tagged, const uint8_t *value) {
     bool nullable = (field->nullable & form->bit) != 0;
     switch (field->type) {
     case WIRE_STRING: return size_span(form, form->is_flexible && !(field->flags & WIRE_NONCOMPACT), nullable, true, (const struct span *)value);

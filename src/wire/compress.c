@@ -339,7 +339,7 @@ static enum err snappy_pack(struct codecs *codecs, int level, uint32_t flags, st
 
 /* ---- lz4: the frame is ours to read, as Kafka has its own reader of it, which differs from the library's */
 
-enum { XXH_1 = 0x9E3779B1u, XXH_2 = 0x85EBCA77u, XXH_3 = 0xC2B2AE3Du, XXH_4 = 0x27D4EB2Fu, XXH_5 = 0x165667B1u };
+static const uint32_t XXH_1 = 0x9E3779B1, XXH_2 = 0x85EBCA77, XXH_3 = 0xC2B2AE3D, XXH_4 = 0x27D4EB2F, XXH_5 = 0x165667B1;
 
 static uint32_t rotate(uint32_t v, int bits) { return v << bits | v >> (32 - bits); }
 static uint32_t load_le32(const uint8_t *at) { return __builtin_bswap32(load_be32(at)); }
@@ -525,6 +525,10 @@ static enum err zstd_read(struct unpacker *unpacker, uint8_t *target, size_t roo
                 continue;
             }
             unpacker->whole = false;
+            /* The library holds a frame to the size that it declares, or not, by how much room it has at the end. */
+            unpacker->frame_end = UINT64_MAX;
+            if (header.frameType == ZSTD_frame && header.frameContentSize != ZSTD_CONTENTSIZE_UNKNOWN)
+                unpacker->frame_end = unpacker->unpacked_bytes + header.frameContentSize;
         }
         ZSTD_inBuffer in = {.src = left->data, .size = left->size};
         ZSTD_outBuffer out = {.dst = target, .size = room, .pos = *got};
@@ -534,8 +538,10 @@ static enum err zstd_read(struct unpacker *unpacker, uint8_t *target, size_t roo
         take(unpacker, in.pos);
         unpacker->unpacked_bytes += out.pos - *got;
         *got = out.pos;
-        if (more == 0) unpacker->whole = true;
-        else if (stuck) return ERR_CORRUPT; /* the input ends within a frame */
+        if (more == 0) {
+            if (unpacker->frame_end != UINT64_MAX && unpacker->unpacked_bytes != unpacker->frame_end) return ERR_CORRUPT;
+            unpacker->whole = true;
+        } else if (stuck) return ERR_CORRUPT; /* the input ends within a frame */
     }
     return *got > allowed ? ERR_LIMIT : ERR_NONE;
 }

@@ -75,6 +75,7 @@ struct unpacker {
     uint32_t block_at;             /* ... and how much of it was handed out                        */
     uint32_t block_bytes_max;      /* lz4: of the frame                                            */
     bool block_checksums;          /* lz4: of the frame                                            */
+    uint64_t frame_end;            /* zstd: unpacked_bytes at the frame's end; UINT64_MAX: unknown */
     bool whole;                    /* snappy: one bare block; zstd: between two frames             */
 };
 must_use enum err unpacker_open(struct unpacker *unpacker, struct codecs *codecs, enum compression codec, struct span packed,

@@ -1,5 +1,5 @@
 /* wire/idlc.c - reads the definitions of messages (wire/idl) and holds them against the rules: the front half of the
- * generator. Usage: idlc OUT_FOLDER FILE.idl...
+ * generator.
  *
  * A file is lines; `#` starts a comment, the depth of a line is its indentation. At depth 0 stand
  *   api KEY NAME versions A-B [flexible C+] on broker|controller... [unstable] [advertised A-B]  or  api KEY NAME reserved
@@ -30,15 +30,17 @@ const struct idl_type_info idl_types[IDL_TYPES] = {
     [IDL_STRUCT] = {NULL, NULL, "WIRE_STRUCT", 0},
 };
 
+FILE *idl_reports;
 static int wrong_count;
 
 static void wrong(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static void wrong(const char *file, int line, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "%s:%d: error: ", file, line);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    FILE *out = idl_reports ? idl_reports : stderr;
+    fprintf(out, "%s:%d: error: ", file, line);
+    vfprintf(out, format, arguments);
+    fputc('\n', out);
     va_end(arguments);
     wrong_count++;
 }
@@ -360,9 +362,8 @@ static void read_line(struct reader *reader, struct line *line) {
     if (line->at < line->count && wrong_count == wrong_before) wrong(line->file, line->number, "%s: not understood", line->words[line->at]);
 }
 
-static bool read_file(struct idl *idl, const char *path) {
-    FILE *in = fopen(path, "r");
-    if (!in) { perror(path); return false; }
+bool idl_read(struct idl *idl, const char *path, FILE *in) {
+    int wrong_before = wrong_count;
     const char *slash = strrchr(path, '/');
     char *family = idl_format("%s", slash ? slash + 1 : path);
     family[strcspn(family, ".")] = 0;
@@ -385,8 +386,7 @@ static bool read_file(struct idl *idl, const char *path) {
         }
         read_line(&reader, &line);
     }
-    fclose(in);
-    return true;
+    return wrong_count == wrong_before;
 }
 
 /* ---- checking: what the tables and the codec rely on */
@@ -454,26 +454,28 @@ static void order_struct(struct idl_struct *of, struct idl_struct **ordered, int
 
 static void check_message(struct idl_message *message) {
     struct idl_struct *ordered[IDL_STRUCTS_MAX + 1];
-    int count = 0;
+    int count = 0, wrong_before = wrong_count;
     check_struct(message, message->body);
     for (int i = 0; i < message->struct_count; i++) check_struct(message, message->structs[i]);
-    if (wrong_count) return;
+    if (wrong_count != wrong_before) return;
     order_struct(message->body, ordered, &count, 0);
-    if (wrong_count) return;
+    if (wrong_count != wrong_before) return;
     if (count != message->struct_count + 1)
         for (int i = 0; i < message->struct_count; i++)
             if (message->structs[i]->state != 2) wrong(message->structs[i]->file, message->structs[i]->line, "nothing uses struct %s", message->structs[i]->name);
     memcpy(message->structs, ordered, (size_t)(count - 1) * sizeof ordered[0]);
 }
 
-static void check(struct idl *idl) {
+bool idl_check(struct idl *idl) {
+    int wrong_before = wrong_count;
     for (int i = 0; i < idl->message_count; i++) check_message(idl->messages[i]);
     for (int key = 0; key < idl->api_count; key++) {
         struct idl_api *api = idl->apis[key];
-        if (!api) fprintf(stderr, "idlc: no api has key %d\n", key), wrong_count++;
+        if (!api) wrong(idl->apis[idl->api_count - 1]->file, idl->apis[idl->api_count - 1]->line, "no api has key %d", key);
         else if (!api->is_reserved && (!api->response || !api->request || !api->request->name))
             wrong(api->file, api->line, "%s lacks its request or its response", api->name);
     }
+    return wrong_count == wrong_before;
 }
 
 uint32_t idl_struct_bytes_min(const struct idl_struct *of, const struct idl_message *message, int version) {
@@ -490,27 +492,4 @@ uint32_t idl_struct_bytes_min(const struct idl_struct *of, const struct idl_mess
         else bytes += idl_types[field->type].bytes;
     }
     return bytes;
-}
-
-static bool emit(const struct idl *idl, const char *folder, const char *name, void (*what)(const struct idl *, FILE *)) {
-    char *path = idl_format("%s/%s", folder, name);
-    FILE *out = fopen(path, "w");
-    if (!out) { perror(path); return false; }
-    what(idl, out);
-    if (ferror(out) | fclose(out)) { perror(path); return false; }
-    return true;
-}
-
-static struct idl idl;
-
-int main(int argc, char **argv) {
-    if (argc < 3) { fprintf(stderr, "usage: idlc OUT_FOLDER FILE.idl...\n"); return 2; }
-    for (int i = 2; i < argc; i++)
-        if (!read_file(&idl, argv[i])) return 1;
-    if (!wrong_count) check(&idl);
-    if (wrong_count) return 1;
-    return emit(&idl, argv[1], "api.h", idl_emit_api_h) && emit(&idl, argv[1], "api.c", idl_emit_api_c) &&
-           emit(&idl, argv[1], "records.h", idl_emit_records_h) && emit(&idl, argv[1], "records.c", idl_emit_records_c) &&
-           emit(&idl, argv[1], "errors.h", idl_emit_errors_h) && emit(&idl, argv[1], "errors.c", idl_emit_errors_c) &&
-           emit(&idl, argv[1], "wire.dict", idl_emit_dictionary) ? 0 : 1;
 }

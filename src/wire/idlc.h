@@ -79,6 +79,13 @@ struct idl {
     int error_count;
 };
 
+/* Where errors are written, as FILE:LINE: error: ...; NULL: stderr. */
+extern FILE *idl_reports;
+/* Adds what a file defines; `path` names it in errors, and its family. False: there were errors. */
+bool idl_read(struct idl *idl, const char *path, FILE *in);
+/* Once all files are read: holds everything against the rules, and finds the order that C needs. False: there were errors. */
+bool idl_check(struct idl *idl);
+
 void *idl_alloc(size_t bytes);                  /* zeroed; ends the program when there is none */
 char *idl_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* TopicId -> topic_id, KRaftVersion -> kraft_version; `upper` for enum names. */
