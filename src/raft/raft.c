@@ -59,7 +59,8 @@ void raft_persist(struct raft *raft) {
 
 void raft_changed(struct raft *raft, enum raft_role role) {
     if (raft->role == RAFT_LEADER && role != RAFT_LEADER) raft_leave_leader(raft);
-    if (raft->download.active && role != RAFT_FOLLOWER) raft_download_drop(raft);
+    /* Another leader's file of the same snapshot is another file: nothing of a download is carried over. */
+    if (raft->download.active) raft_download_drop(raft);
     raft->role = role;
     bool in_flight = false;
     for (uint32_t i = 0; i < RAFT_PEERS_MAX; i++) {
