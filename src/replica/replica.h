@@ -46,7 +46,7 @@ enum replica_event_type {
     REPLICA_APPENDED,    /* the own log ends at `end` now                                                          */
     REPLICA_DURABLE,     /* it is flushed up to `end`                                                              */
     REPLICA_FETCHED,     /* a follower asked from `end` on: it holds all before                                    */
-    REPLICA_TIME,        /* at replica_leader_deadline: who has fallen behind                                      */
+    REPLICA_TIME,        /* at replica_leader_deadline: somebody has fallen behind                                 */
     REPLICA_ISR_ANSWER,  /* the controller's answer to ISR_WANTED                                                  */
     REPLICA_SETTINGS,    /* min.insync.replicas or replica.lag.time.max.ms have changed                            */
 };
@@ -120,7 +120,6 @@ struct replica_leader {
     struct replica_follower_state *states; /* owns: replicas other than self */
     uint32_t count, capacity;
     uint32_t isr_count;                    /* committed, self included */
-    time_ms shrink_ms;                     /* when to look for laggards next */
     broker_id *wanted;                     /* owns: capacity + 1 */
     broker_epoch *wanted_epochs;           /* owns: capacity + 1 */
     uint32_t wanted_count;
@@ -132,7 +131,8 @@ void replica_leader_destroy(struct replica_leader *leader);
 /* Room for that many replicas: before a BECOME with more than ever before. A step itself takes no memory. */
 must_use bool replica_leader_reserve(struct replica_leader *leader, uint32_t replicas);
 void replica_leader_step(struct replica_leader *leader, const struct replica_event *event, struct replica_effects *effects);
-/* INT64_MAX: nothing can become due. A partition with one replica never has a deadline. */
+/* When the first follower that is not at the end will count as fallen behind; INT64_MAX: nothing can become due. A partition
+ * with one replica, or one that is idle, never has a deadline. */
 time_ms replica_leader_deadline(const struct replica_leader *leader);
 /* min(min.insync.replicas, replicas). */
 int32_t replica_leader_min_isr(const struct replica_leader *leader);
@@ -168,7 +168,7 @@ enum replica_follower_event_type {
     FOLLOWER_APPENDED,      /* own log: `end` and its last epoch                   */
     FOLLOWER_DURABLE,
     FOLLOWER_TRUNCATED,     /* own log was cut as asked: `end` and its last epoch  */
-    FOLLOWER_ERROR,         /* connection or storage                               */
+    FOLLOWER_ERROR,         /* BACKOFF: connection; STORAGE_ERROR: own log         */
 };
 enum replica_fetch_outcome {
     FETCH_OK,
@@ -182,7 +182,7 @@ struct replica_follower_event {
     enum replica_follower_event_type type;
     time_ms now_ms;
     union {
-        struct { leader_epoch leader_epoch; log_offset end, durable, high_watermark; leader_epoch last_epoch; } become;
+        struct { leader_epoch leader_epoch; log_offset start, end, durable, high_watermark; leader_epoch last_epoch; } become;
         struct {
             enum replica_fetch_outcome outcome;
             leader_epoch leader_epoch;         /* of the request that is answered              */
@@ -195,7 +195,7 @@ struct replica_follower_event {
             log_offset own_end;                /* and where it ends in the own log             */
         } answer;
         struct { leader_epoch leader_epoch; log_offset offset; bool failed; } offset;
-        struct { log_offset end; leader_epoch last_epoch; } appended;
+        struct { log_offset end, durable; leader_epoch last_epoch; } appended; /* APPENDED, TRUNCATED */
         struct { log_offset end; } durable;
         struct { enum replica_fetch_outcome outcome; } error;
     };
@@ -215,7 +215,7 @@ struct replica_follower {
     leader_epoch leader_epoch;
     bool fsync;                  /* ask from the durable end */
     bool truncating;
-    log_offset end, durable, high_watermark, leader_high_watermark;
+    log_offset start, end, durable, high_watermark, leader_high_watermark;
     leader_epoch last_epoch;     /* of the own log; -1: empty or not known */
     log_offset leader_end;       /* between LATEST and EARLIEST */
     time_ms not_before_ms;       /* back off */
@@ -259,9 +259,10 @@ struct purgatory_waiter {   /* the part that both kinds have */
 };
 struct purgatory_place {    /* one for each partition that is in use */
     struct purgatory *purgatory;
-    struct list lines[LINES];
-    struct list watches[BOUNDS];          /* ordered by wake_at */
-    struct replica_offset bounds[BOUNDS]; /* as last told       */
+    struct list lines[LINES];             /* ordered by required */
+    struct list watches[BOUNDS];          /* ordered by (segment, wake_at) */
+    struct replica_offset bounds[BOUNDS]; /* as last told; offset -1: not yet */
+    log_offset reached[LINES];            /* the same             */
 };
 struct offset_wait {        /* lives in its owner */
     struct purgatory_waiter waiter;
@@ -275,7 +276,7 @@ struct fetch_watch {        /* one partition of a waiting Fetch; lives in its ow
     enum purgatory_bound bound;
     struct replica_offset from;   /* where it reads                       */
     uint32_t bytes_max;           /* counts at most this much             */
-    uint64_t wake_at;             /* position of the bound at which to look again */
+    uint64_t wake_at;             /* position in that segment at which to look again; a bound in a later one does, too */
 };
 struct fetch_wait {         /* lives in its owner */
     struct purgatory_waiter waiter;
@@ -288,7 +289,7 @@ void purgatory_init(struct purgatory *purgatory, struct pool *pool, uint32_t wai
 void purgatory_destroy(struct purgatory *purgatory); /* nobody may be waiting */
 void purgatory_place_init(struct purgatory_place *place, struct purgatory *purgatory);
 
-/* False: full, or over budget: answer now. wait->required is set. */
+/* False: full, or over budget: answer now. wait->required is set; when it was reached before, the wait is woken at once. */
 must_use bool purgatory_wait_offset(struct purgatory_place *place, enum purgatory_line line, struct offset_wait *wait, time_ms deadline_ms);
 /* watches (place, bound, from, bytes_max) and bytes_min are set. A wait that is already over is woken at once. */
 must_use bool purgatory_wait_fetch(struct purgatory *purgatory, struct fetch_wait *wait, time_ms deadline_ms);
