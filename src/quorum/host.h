@@ -1,6 +1,9 @@
 /* quorum/host.h - what the files of quorum/ share: the host's state, and what they ask of each other.
  *
- *   quorum.c        opening, loading, the pump: one raft step at a time, its effects in order; appends; delivery upward
+ *   quorum.c        the pump: one raft step at a time, its effects in order; appends; stopping
+ *   open.c          opening and loading
+ *   upward.c        reading ranges of the log, handing up what is committed
+ *   records.c       control records, batches
  *   calls.c         raft's requests and answers as Kafka's messages, and back
  *   state_file.c    quorum-state and its second copy
  *   snapshot_file.c .checkpoint files: names, writing, reading in pieces
@@ -72,6 +75,7 @@ must_use enum err snapshot_file_verify(struct io_files files, struct pool *pool,
 /* Control records as this folder's values. */
 must_use struct span voters_record_encode_bytes(const struct raft_voters *voters, struct arena *arena);
 must_use enum err voters_record_parse(struct span value, struct arena *arena, struct raft_voters *out);
+must_use struct span leader_change_bytes(const struct raft_record *record, struct arena *arena);
 must_use enum err kraft_version_parse(struct span value, struct arena *arena, int16_t *out);
 
 /* ---- The host */
@@ -192,6 +196,13 @@ void quorum_step(struct quorum *quorum, struct raft_event event);
 void quorum_effect_done(struct quorum *quorum); /* what `waiting` stood for has happened */
 void quorum_wake(struct quorum *quorum);        /* delivery at the end of this turn */
 int64_t quorum_now_ms(const struct quorum *quorum);
+void quorum_persist(struct quorum *quorum, const struct raft_quorum_state *state); /* the pump waits for it */
+
+/* upward.c */
+void upward_deliver(struct quorum *quorum);
+void upward_tell_leader(struct quorum *quorum);
+
+/* records.c */
 /* Batches of bytes as they lie in a log, decoded into `arena`. Stops before a batch that is cut short. ERR_CORRUPT. */
 must_use enum err quorum_batches_decode(struct span bytes, log_offset from, struct arena *arena, struct quorum_batch **out, uint32_t *count);
 

@@ -50,61 +50,6 @@ void snapshot_path(const char *directory, struct raft_snapshot_id id, const char
     assert(!text.cut);
 }
 
-/* ---- Control records */
-
-struct span voters_record_encode_bytes(const struct raft_voters *voters, struct arena *arena) {
-    struct voters_record record;
-    voters_record_init(&record);
-    record.voters = voters_record_voter_array(arena, voters->count);
-    if (!record.voters) return (struct span){0};
-    record.voters_count = voters->count;
-    for (uint32_t i = 0; i < voters->count; i++) {
-        const struct raft_voter *voter = &voters->voters[i];
-        struct voters_record_voter *to = &record.voters[i];
-        to->voter_id = voter->key.id;
-        to->voter_directory_id = voter->key.directory;
-        to->kraft_version_feature.min_supported_version = voter->kraft_min;
-        to->kraft_version_feature.max_supported_version = voter->kraft_max;
-        to->endpoints = voters_record_endpoint_array(arena, voter->count);
-        if (!to->endpoints) return (struct span){0};
-        to->endpoints_count = voter->count;
-        for (uint32_t j = 0; j < voter->count; j++) {
-            struct raft_listener listener = raft_voters_listener(voters, i, j);
-            to->endpoints[j].name = listener.name;
-            to->endpoints[j].host = listener.host;
-            to->endpoints[j].port = listener.port;
-        }
-    }
-    return wire_bytes(&voters_record_message, 0, &record, arena);
-}
-
-enum err voters_record_parse(struct span value, struct arena *arena, struct raft_voters *out) {
-    struct voters_record record;
-    enum err err = voters_record_decode(&record, 0, value, arena, NULL);
-    if (err) return err;
-    *out = (struct raft_voters){0};
-    for (int32_t i = 0; i < record.voters_count; i++) {
-        const struct voters_record_voter *from = &record.voters[i];
-        struct raft_listener listeners[RAFT_LISTENERS_MAX];
-        uint32_t count = 0;
-        for (int32_t j = 0; j < from->endpoints_count && count < RAFT_LISTENERS_MAX; j++)
-            listeners[count++] = (struct raft_listener){from->endpoints[j].name, from->endpoints[j].host, from->endpoints[j].port};
-        struct raft_key key = {from->voter_id, from->voter_directory_id};
-        if (key.id < 0) return ERR_CORRUPT;
-        if (!raft_voters_add(out, key, from->kraft_version_feature.min_supported_version,
-                             from->kraft_version_feature.max_supported_version, listeners, count))
-            return ERR_LIMIT;
-    }
-    return ERR_NONE;
-}
-
-enum err kraft_version_parse(struct span value, struct arena *arena, int16_t *out) {
-    struct kraft_version_record record;
-    enum err err = kraft_version_record_decode(&record, 0, value, arena, NULL);
-    if (!err) *out = record.kraft_version;
-    return err;
-}
-
 /* ---- Writing */
 
 void snapshot_builder_init(struct snapshot_builder *builder, struct pool *pool, struct raft_snapshot_id id, time_ms now) {
