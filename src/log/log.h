@@ -45,6 +45,8 @@ struct log_dirs_options {
     broker_id node;                /* must agree with each meta.properties                                            */
     const char *cluster_id;        /* NULL: take what is there                                                        */
     struct pool *pool;             /* borrows: for what is found at start; used on one thread at a time               */
+    struct random *random;         /* borrows: ids for empty directories, which are formatted here (but the metadata's)*/
+    time_ms now_ms;                /* wall                                                                            */
     uint64_t disk_reserve_bytes;   /* moldau.disk.reserve; UINT64_MAX: 2 % of the disk, at most 1 GiB; 0: none        */
 };
 
@@ -58,7 +60,8 @@ must_use enum err log_dirs_open(struct log_dirs **out, struct io_files files, co
 void log_dirs_close(struct log_dirs *dirs, struct io_files files, bool clean, broker_epoch epoch);
 
 /* What `format` does to one directory: makes it, writes meta.properties (and its copy), syncs. ERR_EXISTS: formatted. */
-must_use enum err log_dir_format(struct io_files files, const char *path, const char *cluster_id, broker_id node, struct uuid id);
+must_use enum err log_dir_format(struct io_files files, const char *path, const char *cluster_id, broker_id node,
+                                 struct uuid id, time_ms now_ms);
 /* ERR_NOT_FOUND: not formatted; ERR_CORRUPT: neither it nor its copy can be read. */
 struct log_dir_meta {
     char cluster_id[64];
@@ -111,7 +114,8 @@ must_use enum err log_store_open(struct log_store **out, struct shard *shard, st
 
 /* Everything ends within a log, then in the store. */
 struct log_wait {
-    struct list node;                                /* the log's */
+    struct list node;                                /* the log's, as the next */
+    log_offset target;
     void (*done)(struct log_wait *wait, enum err err);
 };
 /* Stops the store: each log is flushed, checkpointed with a producer snapshot, and closed. Logs are freed by it. */
@@ -197,6 +201,7 @@ struct log_report {
     uint64_t scanned_bytes;
     log_offset cut_at;               /* -1: nothing was cut; else what lay from this offset on went to moldau.cut-...   */
     uint64_t cut_bytes;
+    log_offset damaged_at;           /* -1: none seen; else rot before the recovery point, which was left as it is      */
     bool flushed_lost;               /* the log ends before its recovery point: flushed data is missing. Leave the ISR. */
     uint32_t time_us;
 };
@@ -230,7 +235,7 @@ void log_high_watermark_set(struct log *log, log_offset offset);
 
 /* ---- Append. The log must be open. */
 
-/* Whole batches that log/verify has passed, one after the other. Their headers are written to (base offset and leader
+/* Whole batches that log/verify has passed, one after the other; more than one of a producer id only with LOG_FROM_LEADER. Their headers are written to (base offset and leader
  * epoch, outside of the CRC); the log takes a count of the slab and keeps the bytes as they are until they are written
  * and, for readers at the tail, a while longer. */
 struct log_batches {
@@ -243,7 +248,7 @@ struct log_append {
     enum log_origin origin;
     leader_epoch epoch;              /* stamped, but for LOG_FROM_LEADER, whose batches carry theirs                    */
     uint64_t verification_guard;     /* of a transactional Produce; 0: none                                            */
-    int32_t coordinator_epoch;       /* of a transaction marker; -1: none                                              */
+    int32_t coordinator_epoch;       /* of a transaction marker; -1: none. The batch says it, too, and that counts         */
     uint8_t transaction_version;     /* of a marker: 2 has the stricter epoch check                                    */
 };
 struct log_appended {
@@ -307,9 +312,12 @@ struct log_read {
     struct list node;
     struct io_op op;
     struct segment *segment;
-    uint64_t at;
-    uint32_t step;
+    struct io_file *window_file;
+    uint64_t at, limit;
+    uint32_t step, window_size;
     void *buffer;
+    enum err err;
+    bool starting, finished;
 };
 /* ERR_NONE: answered (possibly with nothing: from == the bound). ERR_AGAIN: `done` is called. ERR_OUT_OF_RANGE: below
  * the start or above the end. A chain's last batch may be cut by bytes_max, as Kafka's is, when it comes from a file. */
@@ -322,7 +330,7 @@ struct log_warm {
     struct file_ref *file;
     uint64_t offset, size;
     void (*done)(struct log_warm *warm, enum err err);
-    void *shard;
+    struct pool *pool;
 };
 void log_warm(struct log_store *store, struct log_warm *warm);
 

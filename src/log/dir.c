@@ -1,0 +1,427 @@
+#include "log/dir.h"
+#include "base/hash.h"
+#include "base/text.h"
+#include "log/checkpoint.h"
+#include <errno.h>
+#include <string.h>
+
+const char *const checkpoint_names[CHECKPOINT_KINDS] = {
+    "recovery-point-offset-checkpoint", "log-start-offset-checkpoint", "replication-offset-checkpoint"};
+static const char meta_name[] = "meta.properties", meta_copy_name[] = "moldau.meta.properties", mark_name[] = ".kafka_cleanshutdown";
+
+/* ---- meta.properties */
+
+static enum err meta_read_one(struct io_files files, const char *folder, const char *name, struct log_dir_meta *out) {
+    char path[PATH_MAX_BYTES], bytes[4096];
+    struct io_file *file = NULL;
+    struct meta_properties meta;
+    struct checkpoint_fault fault;
+    path_join(path, folder, name);
+    int64_t size = files.vtable->open(files.self, &file, path, IO_READ);
+    if (size < 0) return size == -ENOENT ? ERR_NOT_FOUND : err_from_errno(size);
+    size = files.vtable->read(files.self, file, bytes, sizeof bytes, 0);
+    io_file_drop(file);
+    if (size < 0) return err_from_errno(size);
+    if (size == sizeof bytes) return ERR_CORRUPT;
+    enum err err = meta_properties_parse(span_of(bytes, (size_t)size), &meta, &fault);
+    if (err) return err;
+    *out = (struct log_dir_meta){.node = meta.node, .id = meta.directory, .version = meta.version};
+    static_assert(sizeof out->cluster_id == sizeof meta.cluster_id, "one bound for cluster ids");
+    memcpy(out->cluster_id, meta.cluster_id, sizeof meta.cluster_id);
+    return ERR_NONE;
+}
+
+static enum err meta_write(struct io_files files, const char *path, const char *name, const struct log_dir_meta *meta, time_ms now_ms) {
+    char bytes[META_PROPERTIES_BYTES_MAX + 1];
+    struct text text;
+    struct meta_properties properties = {.version = meta->version, .node = meta->node, .directory = meta->id};
+    memcpy(properties.cluster_id, meta->cluster_id, sizeof properties.cluster_id);
+    text_init(&text, bytes, sizeof bytes);
+    meta_properties_print(&properties, now_ms, &text);
+    return text.cut ? ERR_LIMIT : file_replace(files, path, name, bytes, text.size);
+}
+
+/* The copy stands in for a file that cannot be read, never for one that is missing: a directory without
+ * meta.properties was not formatted, or somebody took it away on purpose. */
+enum err log_dir_meta_read(struct io_files files, const char *path, struct log_dir_meta *out) {
+    enum err err = meta_read_one(files, path, meta_name, out);
+    if (err != ERR_CORRUPT && err != ERR_IO) return err;
+    return meta_read_one(files, path, meta_copy_name, out) == ERR_NONE ? ERR_NONE : err;
+}
+
+enum err log_dir_format(struct io_files files, const char *path, const char *cluster_id, broker_id node, struct uuid id, time_ms now_ms) {
+    struct log_dir_meta meta = {.node = node, .id = id, .version = 1}, there;
+    if (strlen(cluster_id) >= sizeof meta.cluster_id || node < 0) return ERR_INVALID;
+    strcpy(meta.cluster_id, cluster_id);
+    if (strlen(path) + 2 * NAME_MAX_BYTES >= PATH_MAX_BYTES) return ERR_LIMIT;
+    int result = files.vtable->make_directory(files.self, path);
+    if (result < 0 && result != -EEXIST) return err_from_errno(result);
+    enum err err = log_dir_meta_read(files, path, &there);
+    if (err == ERR_NONE) return ERR_EXISTS;
+    if (err != ERR_NOT_FOUND) return err;
+    /* The copy first: once meta.properties is there, the directory counts as formatted. */
+    if ((err = meta_write(files, path, meta_copy_name, &meta, now_ms))) return err;
+    if ((err = meta_write(files, path, meta_name, &meta, now_ms))) return err;
+    char parent[PATH_MAX_BYTES];
+    strcpy(parent, path);
+    char *slash = strrchr(parent, '/');
+    if (slash && slash != parent) {
+        *slash = 0;
+        result = files.vtable->sync_directory(files.self, parent);
+        if (result < 0 && result != -EACCES) return err_from_errno(result);
+    }
+    return ERR_NONE;
+}
+
+/* ---- What was found. */
+
+struct name { const char *topic; partition_index partition; };
+
+static uint64_t name_hash(const struct name *name) {
+    return hash_bytes(name->topic, strlen(name->topic)) ^ hash_u64((uint64_t)name->partition + 1);
+}
+
+static bool found_is(const struct map_node *node, const void *key) {
+    const struct found *found = container_of(node, const struct found, node);
+    const struct name *name = key;
+    return found->partition == name->partition && strcmp(found->topic, name->topic) == 0;
+}
+
+static struct found *find_any(const struct log_dirs *dirs, const char *topic, partition_index partition) {
+    struct name name = {topic, partition};
+    struct map_node *node = map_find(&dirs->found, name_hash(&name), &name);
+    return node ? container_of(node, struct found, node) : NULL;
+}
+
+struct found *dirs_find(const struct log_dirs *dirs, const char *topic, partition_index partition) {
+    struct found *found = find_any(dirs, topic, partition);
+    return found && !atomic_load_explicit(&found->taken, memory_order_acquire) ? found : NULL;
+}
+
+struct log_dir *log_dirs_find(const struct log_dirs *dirs, const char *topic, partition_index partition) {
+    struct found *found = dirs_find(dirs, topic, partition);
+    return found ? found->dir : NULL;
+}
+
+int log_dirs_each_found(const struct log_dirs *dirs, int (*visit)(void *, struct log_dir *, const char *, partition_index), void *context) {
+    MAP_EACH(at, &dirs->found) {
+        struct found *found = MAP_EACH_ITEM(at, struct found, node);
+        if (atomic_load_explicit(&found->taken, memory_order_acquire)) continue;
+        int stop = visit(context, found->dir, found->topic, found->partition);
+        if (stop) return stop;
+    }
+    return 0;
+}
+
+static int list_entry(void *context, const char *name, bool is_directory) {
+    struct log_dir *dir = context;
+    struct log_dirs *dirs = dir->dirs;
+    char topic[NAME_MAX_BYTES + 1];
+    partition_index partition;
+    if (!is_directory) return 0;
+    if (name_ends_with(name, "-delete")) {
+        size_t size = strlen(name) + 1;
+        struct away *away = arena_alloc(&dirs->arena, sizeof *away + size);
+        if (!away) return -ENOMEM;
+        memcpy(away->name, name, size);
+        away->next = dir->away;
+        dir->away = away;
+        return 0;
+    }
+    if (name_ends_with(name, "-future") || name_ends_with(name, "-stray") || !name_partition(name, topic, &partition)) return 0;
+    atomic_fetch_add(&dir->partitions, 1);
+    if (find_any(dirs, topic, partition)) return 0; /* in another directory, too: the first one counts */
+    size_t size = strlen(topic) + 1;
+    struct found *found = arena_alloc(&dirs->arena, sizeof *found + size);
+    if (!found) return -ENOMEM;
+    memcpy(found->topic, topic, size);
+    found->partition = partition;
+    found->dir = dir;
+    for (int i = 0; i < CHECKPOINT_KINDS; i++) found->marks[i] = -1;
+    struct name key = {found->topic, partition};
+    return map_insert(&dirs->found, &found->node, name_hash(&key)) ? 0 : -ENOMEM;
+}
+
+/* A checkpoint that cannot be read is no reason not to start: without recovery points everything is verified, without
+ * high watermarks they begin at the log's start and move up. */
+static enum err read_marks(struct log_dir *dir, struct io_files files, enum checkpoint_kind kind) {
+    struct pool *pool = dir->dirs->pool;
+    struct checkpoint_offset *entries = NULL;
+    struct checkpoint_fault fault;
+    uint32_t count = 0;
+    char path[PATH_MAX_BYTES], *bytes;
+    size_t size;
+    path_join(path, dir->path, checkpoint_names[kind]);
+    enum err err = file_slurp(files, path, GIB(1), pool, &bytes, &size);
+    if (err) return err == ERR_NO_MEMORY ? err : ERR_NONE;
+    struct arena arena;
+    arena_init(&arena, pool, 0);
+    err = checkpoint_offsets_parse(span_of(bytes, size), &arena, &entries, &count, &fault);
+    for (uint32_t i = 0; i < count && !err; i++) {
+        char topic[NAME_MAX_BYTES + 1];
+        if (entries[i].topic.size > NAME_MAX_BYTES) continue;
+        memcpy(topic, entries[i].topic.data, entries[i].topic.size);
+        topic[entries[i].topic.size] = 0;
+        struct found *found = find_any(dir->dirs, topic, entries[i].partition);
+        if (found && found->dir == dir) found->marks[kind] = entries[i].offset;
+    }
+    arena_destroy(&arena);
+    pool_free(pool, bytes, size + 1);
+    return err == ERR_NO_MEMORY ? err : ERR_NONE;
+}
+
+/* ---- The clean-shutdown mark. */
+
+static enum err read_mark(struct log_dir *dir, struct io_files files) {
+    char path[PATH_MAX_BYTES], bytes[256];
+    struct io_file *file = NULL;
+    path_join(path, dir->path, mark_name);
+    dir->previous_epoch = -1;
+    int64_t size = files.vtable->open(files.self, &file, path, IO_READ);
+    if (size < 0) return size == -ENOENT ? ERR_NONE : err_from_errno(size);
+    size = files.vtable->read(files.self, file, bytes, sizeof bytes, 0);
+    io_file_drop(file);
+    if (size < 0) return err_from_errno(size);
+    dir->was_clean = true;
+    dir->previous_epoch = clean_shutdown_parse(span_of(bytes, (size_t)size));
+    return ERR_NONE;
+}
+
+/* Before the first write: from here on a stop that is not clean must be seen as one. */
+static enum err remove_mark(struct log_dir *dir, struct io_files files) {
+    char path[PATH_MAX_BYTES];
+    path_join(path, dir->path, mark_name);
+    int result = files.vtable->unlink(files.self, path);
+    if (result < 0 && result != -ENOENT) return err_from_errno(result);
+    return err_from_errno(result == -ENOENT ? 0 : files.vtable->sync_directory(files.self, dir->path));
+}
+
+/* ---- Opening. */
+
+struct opening {
+    struct log_dirs *dirs;
+    struct io_files files;
+    const struct log_dirs_options *options;
+    struct text why;
+};
+
+static enum err lock_dir(struct opening *opening, struct log_dir *dir) {
+    char path[PATH_MAX_BYTES];
+    path_join(path, dir->path, ".lock");
+    int result = opening->files.vtable->open(opening->files.self, &dir->lock, path, IO_READ | IO_WRITE | IO_CREATE);
+    if (result < 0) { dir->lock = NULL; return err_from_errno(result); }
+    result = opening->files.vtable->lock(opening->files.self, dir->lock);
+    if (result == -EAGAIN || result == -EACCES) {
+        text_add(&opening->why, "%s is in use: another process holds %s", dir->path, path);
+        return ERR_LOCKED;
+    }
+    return err_from_errno(result);
+}
+
+static enum err verify_meta(struct opening *opening, struct log_dir *dir, const struct log_dir_meta *meta) {
+    struct log_dirs *dirs = opening->dirs;
+    if (meta->node >= 0 && meta->node != opening->options->node) {
+        text_add(&opening->why, "%s belongs to node %d, and node.id is %d", dir->path, (int)meta->node, (int)opening->options->node);
+        return ERR_INVALID;
+    }
+    if (meta->cluster_id[0] && dirs->cluster_id[0] && strcmp(meta->cluster_id, dirs->cluster_id) != 0) {
+        text_add(&opening->why, "%s belongs to cluster %s, and this one is %s", dir->path, meta->cluster_id, dirs->cluster_id);
+        return ERR_INVALID;
+    }
+    if (meta->cluster_id[0]) strcpy(dirs->cluster_id, meta->cluster_id);
+    for (struct log_dir *other = dirs->dirs; other < dir; other++) {
+        if (other->lock && !uuid_is_zero(meta->id) && uuid_equal(other->id, meta->id)) {
+            text_add(&opening->why, "%s and %s have the same directory.id", other->path, dir->path);
+            return ERR_INVALID;
+        }
+    }
+    dir->id = meta->id;
+    return ERR_NONE;
+}
+
+/* An empty directory beside a formatted one becomes part of the node, as a disk that was replaced does. */
+static enum err open_meta(struct opening *opening, struct log_dir *dir, bool is_metadata) {
+    struct log_dir_meta meta;
+    enum err err = log_dir_meta_read(opening->files, dir->path, &meta);
+    if (err == ERR_NOT_FOUND && !is_metadata && opening->options->random && opening->dirs->cluster_id[0]) {
+        struct uuid id = uuid_random(opening->options->random);
+        err = log_dir_format(opening->files, dir->path, opening->dirs->cluster_id, opening->options->node, id, opening->options->now_ms);
+        if (!err) err = log_dir_meta_read(opening->files, dir->path, &meta);
+    }
+    if (err == ERR_NOT_FOUND) text_add(&opening->why, "%s is not formatted: it has no %s", dir->path, meta_name);
+    if (err == ERR_CORRUPT) text_add(&opening->why, "%s/%s is damaged, and so is its copy", dir->path, meta_name);
+    return err ? err : verify_meta(opening, dir, &meta);
+}
+
+static enum err open_dir(struct opening *opening, struct log_dir *dir, bool is_metadata) {
+    struct io_files files = opening->files;
+    struct io_stat stat;
+    enum err err;
+    int result = files.vtable->stat(files.self, dir->path, &stat);
+    if (result == -ENOENT) {
+        result = files.vtable->make_directory(files.self, dir->path);
+        if (result == 0) result = files.vtable->stat(files.self, dir->path, &stat);
+    }
+    if (result < 0) return err_from_errno(result);
+    if (!stat.is_directory) {
+        text_add(&opening->why, "%s is not a directory", dir->path);
+        return ERR_INVALID;
+    }
+    if ((err = lock_dir(opening, dir))) return err;
+    if ((err = open_meta(opening, dir, is_metadata))) return err;
+    if ((err = read_mark(dir, files))) return err;
+    result = files.vtable->list(files.self, dir->path, list_entry, dir);
+    if (result < 0) return err_from_errno(result);
+    for (int kind = 0; kind < CHECKPOINT_KINDS; kind++)
+        if ((err = read_marks(dir, files, (enum checkpoint_kind)kind))) return err;
+    struct io_space space;
+    atomic_store(&dir->available, UINT64_MAX);
+    if (files.vtable->space(files.self, dir->path, &space) == 0) {
+        atomic_store(&dir->available, space.available);
+        dir->reserve_bytes = opening->options->disk_reserve_bytes;
+        if (dir->reserve_bytes == UINT64_MAX) dir->reserve_bytes = space.total / 50 < GIB(1) ? space.total / 50 : GIB(1);
+    }
+    return remove_mark(dir, files);
+}
+
+static void close_dir(struct log_dir *dir) {
+    io_file_drop(dir->lock);
+    dir->lock = NULL;
+}
+
+static void dirs_free(struct log_dirs *dirs) {
+    for (uint32_t i = 0; i < dirs->count; i++) close_dir(&dirs->dirs[i]);
+    MAP_EACH_SAFE(at, &dirs->found) map_remove(&dirs->found, &MAP_EACH_ITEM(at, struct found, node)->node);
+    map_destroy(&dirs->found);
+    arena_destroy(&dirs->arena);
+    pool_free(dirs->pool, dirs, sizeof *dirs);
+}
+
+static enum err set_paths(struct opening *opening) {
+    struct log_dirs *dirs = opening->dirs;
+    const struct log_dirs_options *options = opening->options;
+    uint32_t count = options->count;
+    bool extra = options->metadata_path != NULL;
+    for (uint32_t i = 0; i < count && extra; i++) extra = strcmp(options->paths[i], options->metadata_path) != 0;
+    if (count + extra == 0 || count + extra > LOG_DIRS_MAX) {
+        text_add(&opening->why, "log.dirs names %u directories; 1 to %d are possible", count, LOG_DIRS_MAX);
+        return ERR_INVALID;
+    }
+    dirs->dirs = ARENA_ARRAY(&dirs->arena, count + extra, struct log_dir);
+    if (!dirs->dirs) return ERR_NO_MEMORY;
+    for (uint32_t i = 0; i < count + extra; i++) {
+        const char *path = i < count ? options->paths[i] : options->metadata_path;
+        size_t size = strlen(path);
+        if (size == 0 || size + 2 * NAME_MAX_BYTES >= PATH_MAX_BYTES) {
+            text_add(&opening->why, "a path of %zu bytes in log.dirs: 1 to %d are possible", size, PATH_MAX_BYTES - 2 * NAME_MAX_BYTES - 1);
+            return ERR_INVALID;
+        }
+        struct log_dir *dir = &dirs->dirs[i];
+        dir->dirs = dirs;
+        dir->previous_epoch = -1;
+        dir->path = arena_copy(&dirs->arena, path, size + 1);
+        if (!dir->path) return ERR_NO_MEMORY;
+        while (size > 1 && dir->path[size - 1] == '/') dir->path[--size] = 0;
+        if (options->metadata_path && strcmp(path, options->metadata_path) == 0) dirs->metadata = i;
+        dirs->count++;
+    }
+    return ERR_NONE;
+}
+
+static bool stops_the_start(enum err err) {
+    return err == ERR_LOCKED || err == ERR_INVALID || err == ERR_NO_MEMORY || err == ERR_CORRUPT || err == ERR_NOT_FOUND;
+}
+
+/* The metadata directory first: it says which cluster this is. */
+static enum err open_all(struct opening *opening) {
+    struct log_dirs *dirs = opening->dirs;
+    uint32_t online = 0;
+    for (uint32_t n = 0; n < dirs->count; n++) {
+        uint32_t i = n == 0 ? dirs->metadata : n <= dirs->metadata ? n - 1 : n;
+        struct log_dir *dir = &dirs->dirs[i];
+        enum err err = open_dir(opening, dir, n == 0);
+        if (!err) { online++; continue; }
+        if (n == 0 || stops_the_start(err)) {
+            if (opening->why.size == 0) text_add(&opening->why, "%s cannot be used: %s", dir->path, err_text(err));
+            return err;
+        }
+        close_dir(dir);
+        atomic_store(&dir->offline, true);
+    }
+    dirs->clean = true;
+    dirs->previous_epoch = dirs->dirs[dirs->metadata].previous_epoch;
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        dirs->clean &= dirs->dirs[i].was_clean;
+        if (dirs->dirs[i].previous_epoch != dirs->previous_epoch) dirs->previous_epoch = -1;
+    }
+    return online ? ERR_NONE : ERR_IO;
+}
+
+enum err log_dirs_open(struct log_dirs **out, struct io_files files, const struct log_dirs_options *options, char *why, size_t why_size) {
+    enum err err;
+    struct opening opening = {.files = files, .options = options};
+    char nothing[1];
+    text_init(&opening.why, why_size ? why : nothing, why_size ? why_size : 1);
+    struct log_dirs *dirs = POOL_NEW(options->pool, struct log_dirs);
+    if (!dirs) return ERR_NO_MEMORY;
+    dirs->pool = options->pool;
+    dirs->node = options->node;
+    dirs->previous_epoch = -1;
+    arena_init(&dirs->arena, options->pool, 0);
+    map_init(&dirs->found, options->pool, 0, found_is);
+    opening.dirs = dirs;
+    if (options->cluster_id) {
+        if (strlen(options->cluster_id) >= sizeof dirs->cluster_id) { err = ERR_INVALID; goto fail; }
+        strcpy(dirs->cluster_id, options->cluster_id);
+    }
+    if ((err = set_paths(&opening))) goto fail;
+    if ((err = open_all(&opening))) goto fail;
+    *out = dirs;
+    return ERR_NONE;
+fail:
+    if (opening.why.size == 0) text_add(&opening.why, "%s", err_text(err));
+    dirs_free(dirs);
+    return err;
+}
+
+void log_dirs_close(struct log_dirs *dirs, struct io_files files, bool clean, broker_epoch epoch) {
+    if (!dirs) return;
+    for (uint32_t i = 0; i < dirs->count && clean; i++) {
+        struct log_dir *dir = &dirs->dirs[i];
+        if (!log_dir_is_online(dir)) continue;
+        char bytes[64];
+        struct text text;
+        text_init(&text, bytes, sizeof bytes);
+        clean_shutdown_print(epoch, &text);
+        if (file_replace(files, dir->path, mark_name, bytes, text.size)) log_dir_fail(dir); /* then it was not clean */
+    }
+    dirs_free(dirs);
+}
+
+/* ---- Small questions. */
+uint32_t log_dirs_count(const struct log_dirs *dirs) { return dirs->count; }
+struct log_dir *log_dirs_at(struct log_dirs *dirs, uint32_t index) { assert(index < dirs->count); return &dirs->dirs[index]; }
+struct log_dir *log_dirs_metadata(struct log_dirs *dirs) { return &dirs->dirs[dirs->metadata]; }
+const char *log_dirs_cluster_id(const struct log_dirs *dirs) { return dirs->cluster_id; }
+bool log_dirs_were_clean(const struct log_dirs *dirs) { return dirs->clean; }
+broker_epoch log_dirs_previous_epoch(const struct log_dirs *dirs) { return dirs->previous_epoch; }
+struct uuid log_dir_id(const struct log_dir *dir) { return dir->id; }
+const char *log_dir_path(const struct log_dir *dir) { return dir->path; }
+bool log_dir_is_online(const struct log_dir *dir) { return !atomic_load_explicit(&dir->offline, memory_order_acquire); }
+void log_dir_fail(struct log_dir *dir) { atomic_store_explicit(&dir->offline, true, memory_order_release); }
+uint32_t log_dir_partitions(const struct log_dir *dir) { return atomic_load_explicit(&dir->partitions, memory_order_relaxed); }
+
+struct log_dir *log_dirs_by_id(struct log_dirs *dirs, struct uuid id) {
+    for (uint32_t i = 0; i < dirs->count; i++)
+        if (uuid_equal(dirs->dirs[i].id, id)) return &dirs->dirs[i];
+    return NULL;
+}
+
+struct log_dir *log_dirs_emptiest(struct log_dirs *dirs) {
+    struct log_dir *best = NULL;
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        struct log_dir *dir = &dirs->dirs[i];
+        if (log_dir_is_online(dir) && (!best || log_dir_partitions(dir) < log_dir_partitions(best))) best = dir;
+    }
+    return best;
+}

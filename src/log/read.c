@@ -1,0 +1,408 @@
+#include "log/parts.h"
+#include "log/rebuild.h"
+#include "log/scan.h"
+#include "wire/batch.h"
+#include <errno.h>
+
+/* A read of a file, step by step: the segment's file and offset index (a job, when they are closed), the place of the bound
+ * when it lies in this segment and is not known, the place of the first batch. Headers are read through a small window:
+ * hot first, and by a job when the page cache does not have it. */
+enum read_step { STEP_BEGIN, STEP_BOUND, STEP_FROM };
+
+static void read_resume(struct log_read *read, enum err err);
+
+/* ---- Files and indexes that can be closed again. */
+
+void segment_use(struct segment *segment) {
+    struct log_store *store = segment->log->store;
+    list_remove(&segment->file_node);
+    list_remove(&segment->index_node);
+    if (segment->file) list_push(&store->files, &segment->file_node);
+    if (index_memory(&segment->by_offset) > 0) list_push(&store->indexes, &segment->index_node);
+}
+
+void store_trim_files(struct log_store *store) {
+    LIST_EACH_SAFE(at, &store->files) {
+        if (store->metrics.files_open <= store->options.open_files_max) return;
+        struct segment *segment = LIST_ITEM(at, struct segment, file_node);
+        if (segment->readers || segment->unsynced || !segment->sealed) continue;
+        segment_close_file(segment);
+    }
+}
+
+void store_trim_indexes(struct log_store *store) {
+    size_t bytes = 0;
+    LIST_EACH(at, &store->indexes) bytes += index_memory(&LIST_ITEM(at, struct segment, index_node)->by_offset);
+    LIST_EACH_SAFE(at, &store->indexes) {
+        if (bytes <= store->options.index_bytes_max) break;
+        struct segment *segment = LIST_ITEM(at, struct segment, index_node);
+        if (segment->readers) continue;
+        size_t before = index_memory(&segment->by_offset);
+        list_remove(&segment->index_node);
+        index_unload(&segment->by_offset);
+        bytes -= before - index_memory(&segment->by_offset);
+    }
+    store->metrics.index_bytes = bytes;
+}
+
+/* ---- Loading a segment: its file, and what is filed of its offset index. */
+struct load_job {
+    struct log_job job;
+    struct segment *segment;      /* kept by `loading` */
+    log_offset base;
+    uint64_t size;
+    uint32_t entries;             /* UINT32_MAX: as many as there are */
+    uint32_t interval;
+    bool index_wanted, file_wanted, rebuilt;
+    struct io_file *file;
+    struct index index;
+};
+
+static enum err load_run(struct log_job *job, struct io_files files) {
+    struct load_job *load = container_of(job, struct load_job, job);
+    char path[PATH_MAX_BYTES];
+    enum err err = ERR_NONE;
+    path_of_offset(path, job->folder, load->base, ".log");
+    if (load->file_wanted) err = err_from_errno(files.vtable->open(files.self, &load->file, path, IO_READ | IO_WRITE));
+    if (err || !load->index_wanted) return err;
+    struct rebuild rebuild = {.files = files, .pool = &job->pool, .folder = job->folder, .base = load->base, .size = load->size,
+                              .interval = load->interval, .entries = load->entries};
+    err = rebuild_index(&rebuild, INDEX_OFFSET, &load->index);
+    load->rebuilt = rebuild.rebuilt;
+    return err;
+}
+
+static void load_finish(struct log_job *job) {
+    struct load_job *load = container_of(job, struct load_job, job);
+    struct segment *segment = load->segment;
+    struct log *log = job->log;
+    struct log_store *store = job->store;
+    enum err err = job->err;
+    segment->loading = false;
+    if (!err && load->file_wanted && !segment->file) {
+        segment->file = load->file;
+        load->file = NULL;
+        store->metrics.files_open++;
+    }
+    if (!err && load->index_wanted) {
+        if (!index_adopt(&segment->by_offset, &load->index, load->rebuilt)) err = ERR_NO_MEMORY;
+        store->metrics.index_loads++;
+        if (load->rebuilt) store->metrics.index_rebuilds++;
+    }
+    if (load->file) io_file_drop(load->file);
+    if (load->index.pool) index_free(&load->index);
+    job_free(job);
+    segment_use(segment);
+    struct list waiting;
+    list_init(&waiting);
+    while (!list_is_empty(&segment->waiting)) list_push(&waiting, list_pop(&segment->waiting));
+    while (!list_is_empty(&waiting)) read_resume(LIST_ITEM(list_pop(&waiting), struct log_read, node), err);
+    store_trim_files(store);
+    store_trim_indexes(store);
+    log_due(log);
+}
+
+/* Not the log's one job: it changes no file, and reads go on beside rolls and checkpoints. */
+static enum err segment_load(struct segment *segment, bool index_wanted) {
+    struct log *log = segment->log;
+    if (segment->loading) return ERR_NONE;
+    struct load_job *load = job_new(log->store, log, sizeof *load);
+    if (!load) return ERR_NO_MEMORY;
+    load->job.run = load_run;
+    load->job.finish = load_finish;
+    load->job.beside = true;
+    load->segment = segment;
+    load->base = segment->base;
+    load->size = segment->written;
+    load->entries = segment->by_offset.known ? segment->by_offset.filed : UINT32_MAX;
+    load->interval = log->config.index_interval_bytes;
+    load->index_wanted = index_wanted && !index_is_loaded(&segment->by_offset);
+    load->file_wanted = !segment->file;
+    segment->loading = true;
+    job_start(&load->job);
+    return ERR_NONE;
+}
+
+/* ---- Known places. */
+void log_mark(struct log *log, struct log_position position) {
+    struct log_body *body = log->body;
+    for (int i = 0; i < MARKS_MAX; i++)
+        if (body->marks[i].offset == position.offset) { body->marks[i] = position; return; }
+    body->marks[body->mark_next++ % MARKS_MAX] = position;
+}
+
+static bool find_mark(const struct log *log, log_offset offset, const struct segment *segment, uint64_t *position) {
+    const struct log_body *body = log->body;
+    if (offset == log->written && segment == log_active(log) && log->written == log->end) { *position = segment->written; return true; }
+    for (int i = 0; i < MARKS_MAX; i++) {
+        if (body->marks[i].offset != offset || body->marks[i].segment_base != segment->base) continue;
+        *position = (uint64_t)body->marks[i].position;
+        return true;
+    }
+    LIST_EACH(at, &body->tail) { /* an entry's beginning is a batch's */
+        const struct tail_entry *entry = LIST_ITEM(at, const struct tail_entry, node);
+        if (entry->base > offset) break;
+        if (entry->base != offset || entry->segment != segment) continue;
+        *position = entry->position;
+        return true;
+    }
+    return false;
+}
+
+/* ---- The steps. */
+
+static void unpin(struct log_read *read) {
+    if (read->segment) read->segment->readers--;
+    read->segment = NULL;
+}
+
+static void finish(struct log_read *read, enum err err) {
+    struct log *log = read->log;
+    unpin(read);
+    log->body->reads--;
+    pool_free(log->store->shard->pool, read->buffer, READ_WINDOW_BYTES);
+    read->buffer = NULL;
+    if (read->starting) { /* still inside log_read: it answers */
+        read->finished = true;
+        read->err = err;
+        return;
+    }
+    if (log->body->reads == 0) log_due(log); /* somebody may wait for the last reader */
+    read->done(read, err);
+}
+
+static void window_done(struct io_op *op);
+
+static int64_t window_job(struct io_op *op, struct io_files files) {
+    struct log_read *read = container_of(op, struct log_read, op);
+    return files.vtable->read(files.self, read->window_file, read->buffer, read->window_size, read->at);
+}
+
+static void window_cold(struct io_op *op) {
+    struct log_read *read = container_of(op, struct log_read, op);
+    if (op->kind == IO_OP_READ && op->result == -EAGAIN) {
+        read->log->store->metrics.reads_cold++;
+        read->op = (struct io_op){.kind = IO_OP_JOB, .done = window_done};
+        read->op.job.run = window_job;
+        io_submit(read->log->store->shard->io, &read->op);
+        return;
+    }
+    window_done(op);
+}
+
+static void read_window(struct log_read *read) {
+    uint64_t left = read->segment->written - read->at;
+    read->window_size = left < READ_WINDOW_BYTES ? (uint32_t)left : READ_WINDOW_BYTES;
+    read->window_file = read->segment->file;
+    read->op = (struct io_op){.kind = IO_OP_READ, .hot = true, .done = window_cold};
+    read->op.disk.file = read->window_file;
+    read->op.disk.offset = read->at;
+    read->op.disk.data = read->buffer;
+    read->op.disk.size = read->window_size;
+    io_submit(read->log->store->shard->io, &read->op);
+}
+
+static void answer(struct log_read *read, uint64_t start, log_offset first, uint32_t first_size) {
+    struct segment *segment = read->segment;
+    uint64_t limit = read->limit < segment->written ? read->limit : segment->written;
+    uint64_t room = read->bytes_max;
+    read->position = (struct log_position){first, segment->base, (int64_t)start};
+    read->cut = first_size > room && !read->min_one;
+    if (read->min_one && first_size > room) room = first_size;
+    uint64_t bytes = limit > start ? limit - start : 0;
+    if (read->cut) bytes = 0;
+    if (bytes > room) bytes = room;
+    if (bytes > UINT32_MAX) bytes = UINT32_MAX;
+    enum err err = ERR_NONE;
+    if (bytes && !chain_add_file(read->out, io_file_ref(segment->file), start, bytes)) err = ERR_NO_MEMORY;
+    else read->bytes = (uint32_t)bytes;
+    read->log->store->metrics.reads_file++;
+    finish(read, err);
+}
+
+static void begin_segment(struct log_read *read);
+
+/* `from` lies behind the last batch of its segment (compaction took the rest): it goes on in the next one. */
+static void next_segment(struct log_read *read) {
+    struct log *log = read->log;
+    uint32_t i = 0;
+    log_offset base = read->segment->base;
+    unpin(read);
+    if (!log_segment_of(log, base, &i) || i + 1 >= log->body->count || log->body->segments[i + 1]->base >= read->upto_offset) {
+        finish(read, ERR_NONE);
+        return;
+    }
+    read->segment = log->body->segments[i + 1];
+    read->segment->readers++;
+    begin_segment(read);
+}
+
+static enum err look_up(struct log_read *read, log_offset offset, uint64_t *position) {
+    struct index_entry entry;
+    *position = 0;
+    if (offset <= read->segment->base) return ERR_NONE;
+    enum err err = index_find(&read->segment->by_offset, offset - 1, &entry);
+    if (err == ERR_NONE) *position = (uint64_t)entry.value;
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
+/* The index entry at or below `offset` may be that of its own batch. */
+static enum err look_up_from(struct log_read *read, uint64_t *position) {
+    struct index_entry entry;
+    *position = 0;
+    if (read->from <= read->segment->base) return ERR_NONE;
+    enum err err = index_find(&read->segment->by_offset, read->from, &entry);
+    if (err == ERR_NONE) *position = (uint64_t)entry.value;
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
+static void begin_from(struct log_read *read) {
+    enum err err = look_up_from(read, &read->at);
+    if (err) { finish(read, err); return; }
+    read->step = STEP_FROM;
+    if (read->at >= read->limit) { next_segment(read); return; }
+    read_window(read);
+}
+
+/* The segment is pinned. Where does reading stop in it? */
+static void begin_segment(struct log_read *read) {
+    struct segment *segment = read->segment;
+    struct log *log = read->log;
+    read->step = STEP_BEGIN;
+    if (!segment->made) { finish(read, ERR_NONE); return; } /* nothing of it is in a file yet */
+    bool index_wanted = look_up_from(read, &read->at) == ERR_AGAIN;
+    if (!segment->file || index_wanted) {
+        enum err err = segment_load(segment, index_wanted);
+        if (err) { finish(read, err); return; }
+        list_push(&segment->waiting, &read->node);
+        return;
+    }
+    segment_use(segment);
+    uint32_t i = 0;
+    log_segment_of(log, segment->base, &i);
+    bool is_last = i + 1 == log->body->count;
+    if (!is_last && log->body->segments[i + 1]->base <= read->upto_offset) read->limit = segment->written;
+    else if (read->upto_offset >= log->written) read->limit = segment->written;
+    else if (!find_mark(log, read->upto_offset, segment, &read->limit)) {
+        enum err err = look_up(read, read->upto_offset, &read->at);
+        if (err) { finish(read, err); return; }
+        read->step = STEP_BOUND;
+        read->limit = segment->written;
+        if (read->at < segment->written) { read_window(read); return; }
+    }
+    begin_from(read);
+}
+
+static void read_resume(struct log_read *read, enum err err) {
+    if (!err && read->log->state != LOG_OPEN) err = ERR_CLOSED;
+    if (err) finish(read, err);
+    else begin_segment(read);
+}
+
+/* Headers in the window, one after the other. */
+static void window_done(struct io_op *op) {
+    struct log_read *read = container_of(op, struct log_read, op);
+    uint64_t window_at = read->at;
+    if (op->result < 0) { finish(read, err_from_errno(op->result)); return; }
+    if (read->log->state != LOG_OPEN) { finish(read, ERR_CLOSED); return; }
+    const uint8_t *bytes = read->buffer;
+    uint64_t got = (uint64_t)op->result;
+    for (;;) {
+        struct batch batch;
+        struct batch_frame frame;
+        uint64_t in = read->at - window_at;
+        if (read->step == STEP_FROM && read->at >= read->limit) { next_segment(read); return; }
+        if (read->at >= read->segment->written) break; /* the bound's end, found at the end of the file */
+        struct span rest = in < got ? span_of(bytes + in, got - in) : span_of(bytes, 0);
+        enum err err = batch_frame_parse(rest, &frame);
+        if (!err && frame.magic == BATCH_MAGIC_2) err = batch_header_parse(rest, &batch);
+        else if (!err) batch = (struct batch){.base_offset = frame.base_offset, .size = frame.size};
+        if (err == ERR_AGAIN && in > 0) { read_window(read); return; }
+        if (err || batch.size > read->segment->written - read->at) { finish(read, ERR_CORRUPT); return; }
+        if (read->step == STEP_BOUND && batch.base_offset >= read->upto_offset) break;
+        if (read->step == STEP_FROM && batch_last_offset(&batch) >= read->from) {
+            answer(read, read->at, batch.base_offset, batch.size);
+            return;
+        }
+        read->at += batch.size;
+    }
+    assert(read->step == STEP_BOUND);
+    read->limit = read->at;
+    log_mark(read->log, (struct log_position){read->upto_offset, read->segment->base, (int64_t)read->at});
+    begin_from(read);
+}
+
+enum err log_read(struct log_read *read) {
+    struct log *log = read->log;
+    read->bytes = 0;
+    read->cut = false;
+    read->segment = NULL;
+    read->buffer = NULL;
+    read->upto_offset = -1;
+    read->position = (struct log_position){read->from, -1, -1};
+    if (log->state == LOG_FAILED) return ERR_IO;
+    if (log->state != LOG_OPEN) return ERR_CLOSED;
+    if (log->change != CHANGE_NONE && log->change != CHANGE_REST) return ERR_BUSY;
+    if (read->from < log->start || read->from > log->end) return ERR_OUT_OF_RANGE;
+    read->upto_offset = read->upto == LOG_UPTO_END ? log->end : read->upto == LOG_UPTO_STABLE ? log_stable(log) : log->high_watermark;
+    log_touch(log);
+    if (read->from == log->end) read->position = log_end_position(log);
+    if (read->from >= read->upto_offset) return ERR_NONE;
+    enum err err;
+    if (tail_read(read, read->upto_offset, &err)) return err;
+    /* Files hold what is written; the rest is in the tail, so somebody who comes here wants what is before it. */
+    read->segment = log_segment_of(log, read->from, NULL);
+    assert(read->segment);
+    read->buffer = pool_alloc(log->store->shard->pool, READ_WINDOW_BYTES);
+    if (!read->buffer) { read->segment = NULL; return ERR_NO_MEMORY; }
+    read->segment->readers++;
+    log->body->reads++;
+    read->starting = true;
+    read->finished = false;
+    begin_segment(read);
+    read->starting = false;
+    return read->finished ? read->err : ERR_AGAIN;
+}
+
+/* ---- Bringing a cold range in. The last batch of the range may be cut, as a Fetch's byte limit does. */
+static int64_t warm_run(struct io_op *op, struct io_files files) {
+    struct log_warm *warm = container_of(op, struct log_warm, op);
+    struct pool pool;
+    struct scan scan;
+    struct scan_batch batch;
+    pool_init_child(&pool, warm->pool, 0);
+    struct io_file *file = (struct io_file *)(void *)warm->file;
+    enum err err = scan_init(&scan, files, file, warm->offset, warm->offset + warm->size, true, &pool);
+    while (!err) err = scan_next(&scan, &batch);
+    if (err == ERR_CORRUPT) { /* damaged, or only cut: what is left is less than it says */
+        uint8_t head[BATCH_MAGIC_BYTES];
+        struct batch_frame frame;
+        uint64_t left = warm->offset + warm->size - scan.at;
+        int64_t got = files.vtable->read(files.self, file, head, sizeof head, scan.at);
+        bool cut = left < sizeof head || (got == sizeof head && !batch_frame_parse(span_of(head, sizeof head), &frame) && frame.size > left);
+        if (cut) {
+            /* whole, in the file, it must be good all the same */
+            int64_t size = files.vtable->size(files.self, file);
+            scan.end = size < 0 ? scan.at : (uint64_t)size;
+            err = scan.at < scan.end ? scan_next(&scan, &batch) : ERR_NOT_FOUND;
+        }
+    }
+    scan_free(&scan);
+    pool_destroy(&pool);
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
+static void warm_done(struct io_op *op) {
+    struct log_warm *warm = container_of(op, struct log_warm, op);
+    enum err err = (enum err)op->result;
+    file_ref_drop(warm->file);
+    warm->done(warm, err);
+}
+
+void log_warm(struct log_store *store, struct log_warm *warm) {
+    file_ref_hold(warm->file);
+    warm->pool = store->shard->pool;
+    warm->op = (struct io_op){.kind = IO_OP_JOB, .done = warm_done};
+    warm->op.job.run = warm_run;
+    io_submit(store->shard->io, &warm->op);
+}

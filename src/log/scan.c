@@ -1,0 +1,107 @@
+#include "log/scan.h"
+#include "wire/batch_old.h"
+
+enum { WINDOW_WHOLE = 256 << 10, WINDOW_HEADERS = 4096 };
+
+enum err scan_init(struct scan *scan, struct io_files files, struct io_file *file, uint64_t from, uint64_t end, bool whole, struct pool *pool) {
+    assert(from <= end);
+    *scan = (struct scan){.files = files, .file = file, .pool = pool, .at = from, .end = end, .whole = whole};
+    uint64_t window = whole ? WINDOW_WHOLE : WINDOW_HEADERS;
+    if (window > end - from) window = end - from; /* a small rest needs no large buffer */
+    if (window < BATCH_HEADER_BYTES) window = BATCH_HEADER_BYTES;
+    scan->buffer = pool_alloc(pool, (size_t)window);
+    if (!scan->buffer) return ERR_NO_MEMORY;
+    scan->capacity = (uint32_t)window;
+    return ERR_NONE;
+}
+
+void scan_free(struct scan *scan) {
+    if (!scan->pool) return;
+    pool_free(scan->pool, scan->buffer, scan->capacity);
+    scan->buffer = NULL;
+    scan->capacity = 0;
+}
+
+/* Has `size` bytes from `at` on in the buffer, or fewer when the end comes first; answers how many, or an error. */
+static int64_t have(struct scan *scan, uint32_t size) {
+    uint64_t left = scan->end - scan->at;
+    if (size > left) size = (uint32_t)left;
+    if (scan->at >= scan->buffer_at && scan->at + size <= scan->buffer_at + scan->buffer_size) return size;
+    if (size > scan->capacity) {
+        pool_free(scan->pool, scan->buffer, scan->capacity);
+        scan->buffer_size = 0;
+        scan->capacity = 0;
+        scan->buffer = pool_alloc(scan->pool, size);
+        if (!scan->buffer) return -1;
+        scan->capacity = size;
+    }
+    uint64_t want = left < scan->capacity ? left : scan->capacity;
+    scan->buffer_at = scan->at;
+    scan->buffer_size = 0;
+    int64_t got = scan->files.vtable->read(scan->files.self, scan->file, scan->buffer, (size_t)want, scan->at);
+    if (got < 0) return -2;
+    scan->buffer_size = (uint32_t)got;
+    scan->bytes_read += (uint64_t)got;
+    return got < size ? got : size;
+}
+
+static enum err problem(int64_t got) {
+    return got == -1 ? ERR_NO_MEMORY : ERR_IO;
+}
+
+static struct span buffered(const struct scan *scan, int64_t size) {
+    return span_of(scan->buffer + (scan->at - scan->buffer_at), (size_t)size);
+}
+
+static enum err take_old(const struct scan *scan, struct span bytes, uint32_t size, struct scan_batch *out) {
+    struct old_message message;
+    if (!scan->whole) { /* its header is enough: only the timestamp is wanted, and format 0 has none */
+        time_ms timestamp = out->magic == 1 && bytes.size >= 26 ? (time_ms)load_be64(bytes.data + 18) : -1;
+        out->batch.max_timestamp = out->batch.base_timestamp = timestamp;
+        return ERR_NONE;
+    }
+    if (old_next(&bytes, &message) != ERR_NONE || message.size != size || !old_crc_is_good(&message)) return ERR_CORRUPT;
+    out->batch.max_timestamp = out->batch.base_timestamp = message.timestamp;
+    out->batch.bytes = message.bytes;
+    return ERR_NONE;
+}
+
+enum err scan_next(struct scan *scan, struct scan_batch *out) {
+    if (scan->at >= scan->end) return ERR_NOT_FOUND;
+    int64_t got = have(scan, BATCH_HEADER_BYTES);
+    if (got < 0) return problem(got);
+    struct span bytes = buffered(scan, got);
+    struct batch_frame frame;
+    if (batch_frame_parse(bytes, &frame) != ERR_NONE) return ERR_CORRUPT;
+    if (frame.size > scan->end - scan->at) return ERR_CORRUPT;
+    if (scan->whole) {
+        got = have(scan, frame.size);
+        if (got < 0) return problem(got);
+        if (got < frame.size) return ERR_CORRUPT; /* the file is shorter than it was said to be */
+        bytes = buffered(scan, got);
+    }
+    *out = (struct scan_batch){.position = scan->at, .magic = frame.magic};
+    if (frame.magic == BATCH_MAGIC_2) {
+        if (batch_header_parse(bytes, &out->batch) != ERR_NONE) return ERR_CORRUPT;
+        if (out->batch.last_offset_delta < 0 || out->batch.base_offset < 0) return ERR_CORRUPT;
+        if (!scan->whole && batch_is_control(&out->batch)) { /* what a marker says stands in its record */
+            got = have(scan, frame.size);
+            if (got < 0) return problem(got);
+            if (got < frame.size) return ERR_CORRUPT;
+            bytes = buffered(scan, got);
+            out->batch.bytes = bytes.data;
+        }
+        if (scan->whole) {
+            out->batch.bytes = bytes.data;
+            if (!batch_crc_is_good(&out->batch)) return ERR_CORRUPT;
+        }
+    } else {
+        out->batch = (struct batch){.size = frame.size, .leader_epoch = -1, .base_offset = frame.base_offset,
+                                    .producer_id = -1, .base_sequence = -1, .producer_epoch = -1, .count = 1};
+        if (frame.base_offset < 0) return ERR_CORRUPT;
+        enum err err = take_old(scan, bytes, frame.size, out);
+        if (err) return err;
+    }
+    scan->at += frame.size;
+    return ERR_NONE;
+}

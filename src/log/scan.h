@@ -1,0 +1,34 @@
+/* log/scan.h - walks the batches of a segment's file, for jobs: recovery, rebuilding of indexes, look-ups, verification.
+ *
+ * Whole: each batch is brought into memory and its CRC checked. Headers only: the bodies are stepped over,
+ * but for those of control batches.
+ * What a length field says is believed only as far as the file reaches.
+ */
+#pragma once
+#include "wire/batch.h"
+#include "io/io.h"
+
+struct scan {
+    struct io_files files;
+    struct io_file *file;     /* borrows */
+    struct pool *pool;        /* borrows */
+    uint64_t at;              /* where the next batch begins              */
+    uint64_t end;             /* nothing is read from here on             */
+    bool whole;
+    uint8_t *buffer;          /* owns */
+    uint32_t capacity;
+    uint64_t buffer_at;       /* where in the file the buffer's bytes lie */
+    uint32_t buffer_size;
+    uint64_t bytes_read;
+};
+/* A message of formats 0 and 1 is given as a batch of one record: base offset its own, leader epoch and producer -1. */
+struct scan_batch {
+    struct batch batch;       /* `bytes` is set when whole, and of control batches; valid until the next call */
+    uint64_t position;
+    int8_t magic;
+};
+must_use enum err scan_init(struct scan *scan, struct io_files files, struct io_file *file, uint64_t from, uint64_t end, bool whole, struct pool *pool);
+void scan_free(struct scan *scan);
+/* ERR_NOT_FOUND: `at` is the end. ERR_CORRUPT: what lies at `at` is no batch, not a whole one, or its CRC is wrong; `at`
+ * stays. ERR_IO, ERR_NO_MEMORY. */
+must_use enum err scan_next(struct scan *scan, struct scan_batch *out);

@@ -1,0 +1,730 @@
+#include "log/checkpoint.h"
+#include "log/parts.h"
+#include "log/recover.h"
+#include <errno.h>
+#include <string.h>
+
+enum { CHECKS_MAX = 10 };
+
+static struct log_store *store_of(const struct shard *shard) { return shard->roles[ROLE_LOG]; }
+
+/* ---- Jobs */
+
+void *job_new(struct log_store *store, struct log *log, size_t bytes) {
+    struct log_job *job = pool_zero_alloc(store->shard->pool, bytes);
+    if (!job) return NULL;
+    job->store = store;
+    job->log = log;
+    job->bytes = bytes;
+    pool_init_child(&job->pool, store->shard->pool, 0);
+    if (log) log_folder(log, job->folder);
+    return job;
+}
+
+void job_free(struct log_job *job) {
+    if (job->log && job->log->job == job) job->log->job = NULL;
+    pool_destroy(&job->pool);
+    pool_free(job->store->shard->pool, job, job->bytes);
+}
+
+static int64_t run_job(struct io_op *op, struct io_files files) {
+    struct log_job *job = container_of(op, struct log_job, op);
+    job->err = job->run(job, files);
+    return 0;
+}
+
+static void job_done(struct io_op *op) {
+    struct log_job *job = container_of(op, struct log_job, op);
+    struct log_store *store = job->store;
+    store->jobs--;
+    if (op->result < 0) job->err = err_from_errno(op->result); /* it did not run */
+    job->finish(job);
+    store_turn_wanted(store);
+}
+
+void job_start(struct log_job *job) {
+    assert(!job->log || job->beside || !job->log->job);
+    if (job->log && !job->beside) job->log->job = job;
+    job->op.kind = IO_OP_JOB;
+    job->op.done = job_done;
+    job->op.job.run = run_job;
+    job->store->jobs++;
+    io_submit(job->store->shard->io, &job->op);
+}
+
+/* ---- The turn's end */
+
+static void stop_step(struct log_store *store);
+
+static void store_turn(struct turn_hook *hook) {
+    struct log_store *store = container_of(hook, struct log_store, turn);
+    struct list logs;
+    list_init(&logs);
+    flush_turn(store);
+    while (!list_is_empty(&store->due)) list_push(&logs, list_pop(&store->due));
+    while (!list_is_empty(&logs)) log_next(LIST_ITEM(list_pop(&logs), struct log, due_node));
+    flush_syncs(store);
+    store_background(store);
+    if (store->stopping) stop_step(store);
+}
+
+void store_turn_wanted(struct log_store *store) {
+    turn_end(store->shard, &store->turn, store_turn);
+}
+
+/* ---- Least recently used */
+
+static bool may_rest(const struct log *log) {
+    return log->state == LOG_OPEN && log->change == CHANGE_NONE && !log->holds && !log->job && log->body->reads == 0 &&
+           log_is_quiet(log) && list_is_empty(&log->waits) && !log->retain_wanted;
+}
+
+void store_make_room(struct log_store *store) {
+    if (store->metrics.logs_open < store->options.open_logs_max) return;
+    LIST_EACH(at, &store->open_logs) {
+        struct log *log = LIST_ITEM(at, struct log, open_node);
+        if (!may_rest(log)) continue;
+        log->change = CHANGE_REST;
+        log_due(log);
+        return;
+    }
+}
+
+/* ---- Opening in the background: what has to be recovered, what retention has to look at. A few at a time. */
+void store_background(struct log_store *store) {
+    while (!list_is_empty(&store->background) && store->background_jobs < JOBS_BACKGROUND_MAX && !store->stopping) {
+        struct log *log = LIST_ITEM(list_pop(&store->background), struct log, background_node);
+        if (log->state != LOG_CLOSED || log->change != CHANGE_NONE) continue;
+        log->wants_background = log->in_background = true;
+        store->background_jobs++;
+        log_due(log);
+    }
+}
+
+void store_want_background(struct log *log) {
+    if (list_is_empty(&log->background_node)) list_push(&log->store->background, &log->background_node);
+    store_turn_wanted(log->store);
+}
+
+void store_background_done(struct log *log) {
+    if (!log->in_background) return;
+    log->in_background = false;
+    log->store->background_jobs--;
+}
+
+/* ---- What was renamed away */
+struct removal {
+    struct list node;
+    time_ns due;
+    log_offset base;
+    size_t bytes;
+    char path[];
+};
+struct removal_job {
+    struct log_job job;
+    struct removal *removal; /* owns */
+};
+
+static int remove_entry(void *context, const char *name, bool is_directory) {
+    struct removal_job *r = context;
+    char path[PATH_MAX_BYTES];
+    if (is_directory) return 0;
+    path_join(path, r->removal->path, name);
+    struct io_files files = *(struct io_files *)(void *)r->job.folder;
+    int result = files.vtable->unlink(files.self, path);
+    return result == -ENOENT ? 0 : result;
+}
+
+static enum err removal_run(struct log_job *job, struct io_files files) {
+    struct removal_job *r = container_of(job, struct removal_job, job);
+    const struct removal *removal = r->removal;
+    int result = 0;
+    if (removal->base == REMOVAL_FOLDER) {
+        memcpy(job->folder, &files, sizeof files); /* of no log: the room is free */
+        result = files.vtable->list(files.self, removal->path, remove_entry, r);
+        if (result >= 0) result = files.vtable->remove_directory(files.self, removal->path);
+    }
+    for (size_t kind = 0; kind < countof(segment_endings) && removal->base >= 0; kind++) {
+        char path[PATH_MAX_BYTES], ending[32];
+        struct text text;
+        text_init(&text, ending, sizeof ending);
+        text_add(&text, "%s.deleted", segment_endings[kind]);
+        path_of_offset(path, removal->path, removal->base, ending);
+        int one = files.vtable->unlink(files.self, path);
+        if (one < 0 && one != -ENOENT) result = one;
+    }
+    return result == -ENOENT ? ERR_NONE : err_from_errno(result);
+}
+
+static void removal_finish(struct log_job *job) {
+    struct removal_job *r = container_of(job, struct removal_job, job);
+    /* What could not be removed is found again at the next start, or when its log is opened. */
+    pool_free(job->store->shard->pool, r->removal, r->removal->bytes);
+    job_free(job);
+}
+
+static void removal_fire(struct timer *timer) {
+    struct log_store *store = container_of(timer, struct log_store, removal_timer);
+    time_ns now = io_now(store->shard->io), next = INT64_MAX;
+    LIST_EACH_SAFE(at, &store->removals) {
+        struct removal *removal = LIST_ITEM(at, struct removal, node);
+        struct removal_job *r = removal->due <= now ? job_new(store, NULL, sizeof *r) : NULL;
+        if (!r) {
+            time_ns due = removal->due <= now ? now + NS_PER_S : removal->due;
+            if (due < next) next = due;
+            continue;
+        }
+        list_remove(&removal->node);
+        r->removal = removal;
+        r->job.run = removal_run;
+        r->job.finish = removal_finish;
+        job_start(&r->job);
+    }
+    if (next == INT64_MAX) return;
+    if (!timer_set(store->shard, timer, next, removal_fire)) never("a timer fits where it was");
+}
+
+void removal_add(struct log_store *store, const char *path, log_offset base, time_ms delay) {
+    size_t size = strlen(path) + 1;
+    if (store->stopping) return;
+    struct removal *removal = pool_alloc(store->shard->pool, sizeof *removal + size);
+    if (!removal) return;
+    if (delay < 0) delay = 0;
+    *removal = (struct removal){.base = base, .bytes = sizeof *removal + size};
+    removal->due = delay > INT64_MAX / NS_PER_MS / 4 ? INT64_MAX / 2 : io_now(store->shard->io) + delay * NS_PER_MS;
+    memcpy(removal->path, path, size);
+    list_push(&store->removals, &removal->node);
+    time_ns due = removal->due;
+    if (store->removal_timer.node.index && store->removal_timer.node.key < due) due = store->removal_timer.node.key;
+    /* Without memory for the timer the next removal brings it. */
+    if (!timer_set(store->shard, &store->removal_timer, due, removal_fire)) return;
+}
+
+/* ---- Checkpoint files: a round goes from shard to shard and gathers each one's lines; shard 0 has them written. */
+
+struct checkpoint_request {
+    struct message message;
+    struct list node;
+    struct log_store *store;      /* who asked */
+    struct log_wait *wait;
+    struct log *log;              /* that is settling */
+    enum err err;
+};
+struct lines { uint8_t *bytes; size_t size, capacity; uint32_t count; };
+struct checkpoint_round {
+    struct message message;
+    struct log_job job;
+    struct list requests;
+    uint32_t kinds;               /* bits */
+    uint32_t dirs, next_shard;
+    enum err err;
+    struct lines *lines;          /* [dir][kind], in the job's pool */
+    uint64_t *settled;            /* of each dir: what `deleted` was when the round began */
+    bool *failed;
+};
+
+static void add_line(struct checkpoint_round *round, uint32_t dir, enum checkpoint_kind kind, const char *topic, partition_index partition, log_offset offset) {
+    struct lines *lines = &round->lines[dir * CHECKPOINT_KINDS + kind];
+    if (offset < 0 || !(round->kinds & 1u << kind)) return;
+    if (lines->size + CHECKPOINT_LINE_BYTES_MAX + 1 > lines->capacity) {
+        size_t capacity = lines->capacity ? lines->capacity * 2 : 8192;
+        uint8_t *grown = pool_realloc(&round->job.pool, lines->bytes, lines->capacity, capacity);
+        if (!grown) { round->err = ERR_NO_MEMORY; return; }
+        lines->bytes = grown;
+        lines->capacity = capacity;
+    }
+    struct text text;
+    text_init(&text, (char *)lines->bytes + lines->size, CHECKPOINT_LINE_BYTES_MAX + 1);
+    checkpoint_offsets_line(span_text(topic), partition, offset, &text);
+    lines->size += text.size;
+    lines->count++;
+}
+
+static void gather_found(struct checkpoint_round *round, const struct log_dirs *dirs) {
+    MAP_EACH(at, &dirs->found) {
+        struct found *found = MAP_EACH_ITEM(at, struct found, node);
+        if (atomic_load_explicit(&found->taken, memory_order_acquire)) continue;
+        for (int kind = 0; kind < CHECKPOINT_KINDS; kind++)
+            add_line(round, (uint32_t)(found->dir - dirs->dirs), (enum checkpoint_kind)kind, found->topic, found->partition, found->marks[kind]);
+    }
+}
+
+static bool start_is_above(const struct log *log) {
+    return log->body ? log->start > log->body->segments[0]->base : log->start_is_above;
+}
+
+static void gather_list(struct checkpoint_round *round, struct log_store *store, const struct list *logs) {
+    LIST_EACH(at, logs) {
+        struct log *log = LIST_ITEM(at, struct log, node);
+        uint32_t dir = (uint32_t)(log->dir - store->dirs->dirs);
+        add_line(round, dir, CHECKPOINT_RECOVERY, log->topic, log->partition, log->recovery_known ? log->recovery_point : -1);
+        add_line(round, dir, CHECKPOINT_HIGH_WATERMARK, log->topic, log->partition, log->mark_known ? log->high_watermark : -1);
+        add_line(round, dir, CHECKPOINT_START, log->topic, log->partition, start_is_above(log) ? log->start : -1);
+        if (!(round->kinds & 1u << CHECKPOINT_RECOVERY)) continue;
+        log->recovery_gathered = log->recovery_point;
+        if (log->recovery_filed < log->recovery_point) log->recovery_filed = log->recovery_point;
+    }
+}
+
+static void gather_logs(struct checkpoint_round *round, struct log_store *store) {
+    gather_list(round, store, &store->logs);
+    gather_list(round, store, &store->retired);
+}
+
+static enum err write_lines(struct checkpoint_round *round, struct io_files files, const char *folder, enum checkpoint_kind kind, const struct lines *lines) {
+    char head[CHECKPOINT_HEAD_BYTES_MAX + 1];
+    struct text text;
+    text_init(&text, head, sizeof head);
+    checkpoint_offsets_head(lines->count, &text);
+    size_t size = text.size + lines->size;
+    uint8_t *bytes = pool_alloc(&round->job.pool, size);
+    if (!bytes) return ERR_NO_MEMORY;
+    memcpy(bytes, head, text.size);
+    if (lines->size) memcpy(bytes + text.size, lines->bytes, lines->size);
+    enum err err = file_replace(files, folder, checkpoint_names[kind], bytes, size);
+    pool_free(&round->job.pool, bytes, size);
+    return err;
+}
+
+static enum err checkpoint_run(struct log_job *job, struct io_files files) {
+    struct checkpoint_round *round = container_of(job, struct checkpoint_round, job);
+    struct log_dirs *dirs = job->store->dirs;
+    enum err worst = ERR_NONE;
+    for (uint32_t dir = 0; dir < round->dirs; dir++) {
+        if (!log_dir_is_online(&dirs->dirs[dir])) continue;
+        for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) {
+            if (!(round->kinds & 1u << kind)) continue;
+            enum err err = write_lines(round, files, dirs->dirs[dir].path, (enum checkpoint_kind)kind, &round->lines[dir * CHECKPOINT_KINDS + kind]);
+            if (!err) continue;
+            worst = err;
+            round->failed[dir] = err == ERR_IO;
+            break;
+        }
+    }
+    return worst;
+}
+
+static void checkpoint_begin(struct log_store *store, uint32_t kinds);
+
+static void request_back(struct shard *shard, struct message *message) {
+    struct checkpoint_request *request = container_of(message, struct checkpoint_request, message);
+    struct log_store *store = request->store;
+    struct log *log = request->log;
+    struct log_wait *wait = request->wait;
+    enum err err = request->err;
+    pool_free(store->shard->pool, request, sizeof *request);
+    if (log) {
+        log->settling = false;
+        if (!err) log->recovery_filed = log->recovery_gathered;
+        if (err) store_retry(store);
+        else log_due(log);
+    }
+    if (wait) wait->done(wait, err);
+    store_turn_wanted(store);
+}
+
+static void answer_requests(struct log_store *store, struct list *requests, enum err err) {
+    while (!list_is_empty(requests)) {
+        struct checkpoint_request *request = LIST_ITEM(list_pop(requests), struct checkpoint_request, node);
+        request->err = err;
+        request->message.run = request_back;
+        shard_send(store->shard, request->store->shard->index, &request->message);
+    }
+}
+
+static void checkpoint_end(struct checkpoint_round *round, enum err err) {
+    struct log_store *store = round->job.store;
+    struct list requests;
+    list_init(&requests);
+    while (!list_is_empty(&round->requests)) list_push(&requests, list_pop(&round->requests));
+    if (err) atomic_fetch_or(&store->dirs->dirty, round->kinds);
+    for (uint32_t dir = 0; dir < round->dirs; dir++) {
+        if (round->failed && round->failed[dir]) log_dir_fail(&store->dirs->dirs[dir]);
+        if (!err && round->settled && round->kinds == (1u << CHECKPOINT_KINDS) - 1) atomic_store(&store->dirs->dirs[dir].settled, round->settled[dir]);
+    }
+    struct pool *pool = &round->job.pool;
+    for (uint32_t i = 0; round->lines && i < round->dirs * CHECKPOINT_KINDS; i++) pool_free(pool, round->lines[i].bytes, round->lines[i].capacity);
+    pool_free(pool, round->lines, round->dirs * CHECKPOINT_KINDS * sizeof *round->lines);
+    pool_free(pool, round->settled, round->dirs * sizeof *round->settled);
+    pool_free(pool, round->failed, round->dirs * sizeof *round->failed);
+    store->checkpoint = NULL;
+    pool_destroy(pool);
+    pool_free(store->shard->pool, round, sizeof *round);
+    answer_requests(store, &requests, err);
+    if (!list_is_empty(&store->checkpoint_requests)) checkpoint_begin(store, (1u << CHECKPOINT_KINDS) - 1);
+    store_turn_wanted(store);
+}
+
+static void checkpoint_finish(struct log_job *job) {
+    checkpoint_end(container_of(job, struct checkpoint_round, job), job->err);
+}
+
+/* Back on shard 0 with everybody's lines. */
+static void checkpoint_home(struct shard *shard, struct message *message) {
+    struct checkpoint_round *round = container_of(message, struct checkpoint_round, message);
+    assert(shard->index == 0);
+    if (round->err) checkpoint_end(round, round->err);
+    else job_start(&round->job);
+}
+
+/* On each shard in turn. */
+static void checkpoint_visit(struct shard *shard, struct message *message) {
+    struct checkpoint_round *round = container_of(message, struct checkpoint_round, message);
+    struct log_store *store = store_of(shard);
+    if (store) gather_logs(round, store);
+    if (++round->next_shard < shard_count(shard->group)) { shard_send(shard, round->next_shard, message); return; }
+    message->run = checkpoint_home;
+    shard_send(shard, 0, message);
+}
+
+static void checkpoint_begin(struct log_store *store, uint32_t kinds) {
+    struct log_dirs *dirs = store->dirs;
+    if (store->checkpoint) return; /* its end begins the next, if somebody asked */
+    struct checkpoint_round *round = POOL_NEW(store->shard->pool, struct checkpoint_round);
+    if (!round) {
+        answer_requests(store, &store->checkpoint_requests, ERR_NO_MEMORY);
+        return;
+    }
+    struct pool *pool = &round->job.pool;
+    pool_init_child(pool, store->shard->pool, 0);
+    list_init(&round->requests);
+    while (!list_is_empty(&store->checkpoint_requests)) list_push(&round->requests, list_pop(&store->checkpoint_requests));
+    round->job.store = store;
+    round->job.run = checkpoint_run;
+    round->job.finish = checkpoint_finish;
+    round->kinds = kinds;
+    round->dirs = dirs->count;
+    store->checkpoint = round;
+    round->lines = pool_zero_alloc(pool, round->dirs * CHECKPOINT_KINDS * sizeof *round->lines);
+    round->settled = pool_zero_alloc(pool, round->dirs * sizeof *round->settled);
+    round->failed = pool_zero_alloc(pool, round->dirs * sizeof *round->failed);
+    if (!round->lines || !round->settled || !round->failed) {
+        checkpoint_end(round, ERR_NO_MEMORY);
+        return;
+    }
+    atomic_fetch_and(&dirs->dirty, ~kinds);
+    for (uint32_t i = 0; i < round->dirs; i++) round->settled[i] = atomic_load(&dirs->dirs[i].deleted);
+    gather_found(round, dirs);
+    round->message.run = checkpoint_visit;
+    shard_send(store->shard, 0, &round->message);
+}
+
+/* On shard 0. */
+static void request_arrive(struct shard *shard, struct message *message) {
+    struct checkpoint_request *request = container_of(message, struct checkpoint_request, message);
+    struct log_store *store = store_of(shard);
+    assert(store);
+    list_push(&store->checkpoint_requests, &request->node);
+    checkpoint_begin(store, (1u << CHECKPOINT_KINDS) - 1);
+}
+
+static bool request_new(struct log_store *store, struct log_wait *wait, struct log *log) {
+    struct checkpoint_request *request = POOL_NEW(store->shard->pool, struct checkpoint_request);
+    if (!request) return false;
+    list_init(&request->node);
+    request->store = store;
+    request->wait = wait;
+    request->log = log;
+    request->message.run = request_arrive;
+    shard_send(store->shard, 0, &request->message);
+    return true;
+}
+
+enum err log_store_checkpoint(struct log_store *store, struct log_wait *wait) {
+    return request_new(store, wait, NULL) ? ERR_AGAIN : ERR_NO_MEMORY;
+}
+
+void store_settle(struct log *log) {
+    log->settling = request_new(log->store, NULL, log);
+    if (!log->settling) store_retry(log->store);
+}
+
+/* ---- Timers */
+
+/* First thing in `fire`: the timer has just left its heap, so there is room for it. */
+static void again_in(struct log_store *store, struct timer *timer, time_ms delay, void (*fire)(struct timer *)) {
+    if (!timer_set(store->shard, timer, io_now(store->shard->io) + delay * NS_PER_MS, fire)) never("a timer fits where it was");
+}
+
+static void recovery_fire(struct timer *timer) {
+    struct log_store *store = container_of(timer, struct log_store, recovery_timer);
+    again_in(store, timer, store->options.recovery_checkpoint_ms, recovery_fire);
+    time_ms now = io_wall(store->shard->io);
+    LIST_EACH(at, &store->open_logs) {
+        struct log *log = LIST_ITEM(at, struct log, open_node);
+        struct log_body *body = log->body;
+        if (log->state != LOG_OPEN) continue;
+        producer_expire(body->producers, now);
+        if (body->appended_since_checkpoint == 0) continue;
+        if (body->appended_since_checkpoint < store->options.checkpoint_bytes_min && ++body->checks_since_checkpoint < CHECKS_MAX) continue;
+        body->checkpoint_wanted = true;
+        log_due(log);
+    }
+    if (store->shard->index == 0 && atomic_load(&store->dirs->dirty)) checkpoint_begin(store, (1u << CHECKPOINT_KINDS) - 1);
+}
+
+static void mark_fire(struct timer *timer) {
+    struct log_store *store = container_of(timer, struct log_store, mark_timer);
+    again_in(store, timer, store->options.high_watermark_ms, mark_fire);
+    uint32_t bit = 1u << CHECKPOINT_HIGH_WATERMARK;
+    if (atomic_load(&store->dirs->dirty) & bit) checkpoint_begin(store, bit);
+}
+
+static void retention_fire(struct timer *timer) {
+    struct log_store *store = container_of(timer, struct log_store, retention_timer);
+    again_in(store, timer, store->options.retention_check_ms, retention_fire);
+    time_ms now = io_wall(store->shard->io);
+    LIST_EACH(at, &store->logs) {
+        struct log *log = LIST_ITEM(at, struct log, node);
+        if (log->state == LOG_OPEN) {
+            log->retain_wanted = true;
+            log_due(log);
+        } else if (log->state == LOG_CLOSED && !log->create && log->config.cleanup_delete && log->config.retention_ms >= 0 && log->retain_due_ms <= now) {
+            log->retain_wanted = true;
+            store_want_background(log);
+        }
+    }
+    store_background(store);
+}
+
+struct space_job {
+    struct log_job job;
+};
+
+static enum err space_run(struct log_job *job, struct io_files files) {
+    struct log_dirs *dirs = job->store->dirs;
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        struct io_space space;
+        if (log_dir_is_online(&dirs->dirs[i]) && files.vtable->space(files.self, dirs->dirs[i].path, &space) == 0)
+            atomic_store_explicit(&dirs->dirs[i].available, space.available, memory_order_relaxed);
+    }
+    return ERR_NONE;
+}
+
+static void space_finish(struct log_job *job) {
+    job->store->measuring = false;
+    job_free(job);
+}
+
+static bool is_short_of_space(const struct log_dirs *dirs) {
+    for (uint32_t i = 0; i < dirs->count; i++)
+        if (atomic_load_explicit(&dirs->dirs[i].available, memory_order_relaxed) < dirs->dirs[i].reserve_bytes) return true;
+    return false;
+}
+
+static void measure_space(struct log_store *store) {
+    struct space_job *space = store->measuring ? NULL : job_new(store, NULL, sizeof *space);
+    if (!space) return;
+    store->measuring = true;
+    space->job.run = space_run;
+    space->job.finish = space_finish;
+    job_start(&space->job);
+}
+
+static bool flush_by_time(struct log_store *store) {
+    time_ms now = io_wall(store->shard->io);
+    bool again = false;
+    LIST_EACH(at, &store->open_logs) {
+        struct log *log = LIST_ITEM(at, struct log, open_node);
+        if (log->state != LOG_OPEN || log->config.flush_ms == INT64_MAX || log->body->unflushed_since_ms < 0) continue;
+        again = true;
+        if (now - log->body->unflushed_since_ms < log->config.flush_ms) continue;
+        log->body->flush_target = log->written;
+        flush_mark(log);
+    }
+    return again;
+}
+
+static void second_fire(struct timer *timer) {
+    struct log_store *store = container_of(timer, struct log_store, second_timer);
+    bool again = flush_by_time(store);
+    store->second_armed = false;
+    if (store->retry_wanted) {
+        store->retry_wanted = false;
+        LIST_EACH(at, &store->logs) {
+            struct log *log = LIST_ITEM(at, struct log, node);
+            flush_mark(log);
+            log_due(log);
+        }
+    }
+    if (store->appended_lately || is_short_of_space(store->dirs)) {
+        store->appended_lately = false;
+        measure_space(store);
+        again = true;
+    }
+    if (again) store_arm_second(store);
+}
+
+void store_arm_second(struct log_store *store) {
+    if (store->second_armed || store->stopped) return;
+    store->second_armed = timer_set(store->shard, &store->second_timer, io_now(store->shard->io) + NS_PER_S, second_fire);
+}
+
+void store_retry(struct log_store *store) {
+    store->retry_wanted = true;
+    store_arm_second(store);
+}
+
+/* ---- Birth and end */
+
+static void set_defaults(struct log_store_options *o) {
+    if (!o->open_logs_max) o->open_logs_max = 1024;
+    if (!o->open_files_max) o->open_files_max = 2048;
+    if (!o->tail_bytes_max) o->tail_bytes_max = MIB(32);
+    if (!o->index_bytes_max) o->index_bytes_max = MIB(32);
+    if (!o->recovery_checkpoint_ms) o->recovery_checkpoint_ms = 60000;
+    if (!o->high_watermark_ms) o->high_watermark_ms = 5000;
+    if (!o->retention_check_ms) o->retention_check_ms = 300000;
+    if (!o->retention_first_ms) o->retention_first_ms = 30000;
+    if (!o->checkpoint_bytes_min) o->checkpoint_bytes_min = MIB(4);
+    if (!o->sync_fs_files) o->sync_fs_files = 64;
+    if (!o->preallocate_bytes) o->preallocate_bytes = MIB(4);
+    if (!o->producer_expiration_ms) o->producer_expiration_ms = 86400000;
+}
+
+static void remove_left_away(struct log_store *store) {
+    for (uint32_t i = 0; i < store->dirs->count; i++) {
+        struct log_dir *dir = &store->dirs->dirs[i];
+        for (struct away *away = dir->away; away && log_dir_is_online(dir); away = away->next) {
+            char path[PATH_MAX_BYTES];
+            path_join(path, dir->path, away->name);
+            removal_add(store, path, REMOVAL_FOLDER, 0);
+        }
+    }
+}
+
+enum err log_store_open(struct log_store **out, struct shard *shard, struct log_dirs *dirs, const struct log_store_options *options) {
+    struct log_store *store = POOL_NEW(shard->pool, struct log_store);
+    if (!store) return ERR_NO_MEMORY;
+    struct list *lists[] = {&store->logs, &store->retired, &store->open_logs, &store->flush, &store->due, &store->sync, &store->files,
+                            &store->indexes, &store->tail_ages, &store->background, &store->removals, &store->checkpoint_requests};
+    for (size_t i = 0; i < countof(lists); i++) list_init(lists[i]);
+    uint64_t seed;
+    io_random(shard->io, &seed, sizeof seed);
+    random_seed(&store->random, seed);
+    store->shard = shard;
+    store->dirs = dirs;
+    if (options) store->options = *options;
+    set_defaults(&store->options);
+    map_init(&store->names, shard->pool, 0, log_is_named);
+    time_ns now = io_now(shard->io);
+    bool timers = timer_set(shard, &store->recovery_timer, now + store->options.recovery_checkpoint_ms * NS_PER_MS, recovery_fire) &&
+                  timer_set(shard, &store->retention_timer, now + store->options.retention_first_ms * NS_PER_MS, retention_fire) &&
+                  (shard->index != 0 || timer_set(shard, &store->mark_timer, now + store->options.high_watermark_ms * NS_PER_MS, mark_fire));
+    if (!timers) {
+        timer_cancel(shard, &store->recovery_timer);
+        timer_cancel(shard, &store->retention_timer);
+        map_destroy(&store->names);
+        pool_free(shard->pool, store, sizeof *store);
+        return ERR_NO_MEMORY;
+    }
+    shard->roles[ROLE_LOG] = store;
+    if (shard->index == 0) remove_left_away(store);
+    *out = store;
+    return ERR_NONE;
+}
+
+/* ---- Stopping: the logs close, each in its order and without a sync of its small files; then, on shard 0 (which is stopped
+ * last), the file systems are synced once and the checkpoints written. */
+
+struct stop_job {
+    struct log_job job;
+};
+
+static enum err stop_sync_run(struct log_job *job, struct io_files files) {
+    struct log_dirs *dirs = job->store->dirs;
+    enum err worst = ERR_NONE;
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        if (!log_dir_is_online(&dirs->dirs[i])) continue;
+        enum err err = err_from_errno(files.vtable->sync_file_system(files.self, dirs->dirs[i].path));
+        if (err) { log_dir_fail(&dirs->dirs[i]); worst = err; }
+    }
+    return worst;
+}
+
+static void stop_end(struct log_store *store, enum err err) {
+    struct log_wait *wait = store->stop_wait;
+    store->stopped = true;
+    store->stop_wait = NULL;
+    if (store->second_armed) timer_cancel(store->shard, &store->second_timer);
+    if (wait) wait->done(wait, err);
+}
+
+static void stop_checkpointed(struct log_wait *wait, enum err err) {
+    stop_end(container_of(wait, struct log_store, final_wait), err);
+}
+
+static void stop_sync_finish(struct log_job *job) {
+    struct log_store *store = job->store;
+    enum err err = job->err;
+    job_free(job);
+    store->final_wait.done = stop_checkpointed;
+    if (err || log_store_checkpoint(store, &store->final_wait) != ERR_AGAIN) stop_end(store, err ? err : ERR_NO_MEMORY);
+}
+
+static void stop_step(struct log_store *store) {
+    if (store->stopped || store->finishing) return;
+    LIST_EACH_SAFE(at, &store->logs) {
+        struct log *log = LIST_ITEM(at, struct log, node);
+        if (log->change != CHANGE_NONE && log->change != CHANGE_REST) continue;
+        log->change = CHANGE_CLOSE;
+        log->change_wait = NULL;
+        log_due(log);
+    }
+    if (!list_is_empty(&store->logs) || store->jobs > 0 || store->checkpoint) return;
+    store->finishing = true;
+    if (store->shard->index != 0) { stop_end(store, ERR_NONE); return; }
+    struct stop_job *stop = job_new(store, NULL, sizeof *stop);
+    if (!stop) { stop_end(store, ERR_NO_MEMORY); return; }
+    stop->job.run = stop_sync_run;
+    stop->job.finish = stop_sync_finish;
+    job_start(&stop->job);
+}
+
+enum err log_store_stop(struct log_store *store, struct log_wait *wait) {
+    if (store->stopping) return ERR_CLOSED;
+    store->stopping = true;
+    store->stop_wait = wait;
+    timer_cancel(store->shard, &store->recovery_timer);
+    timer_cancel(store->shard, &store->mark_timer);
+    timer_cancel(store->shard, &store->retention_timer);
+    timer_cancel(store->shard, &store->removal_timer);
+    store_turn_wanted(store);
+    return ERR_AGAIN;
+}
+
+void log_store_free(struct log_store *store) {
+    if (!store) return;
+    struct pool *pool = store->shard->pool;
+    assert(store->stopped);
+    assert(store->jobs == 0);
+    while (!list_is_empty(&store->retired)) log_forget(LIST_ITEM(store->retired.next, struct log, node));
+    while (!list_is_empty(&store->removals)) {
+        struct removal *removal = LIST_ITEM(list_pop(&store->removals), struct removal, node);
+        pool_free(pool, removal, removal->bytes);
+    }
+    timer_cancel(store->shard, &store->second_timer);
+    round_free_all(store);
+    tail_free_all(store);
+    map_destroy(&store->names);
+    store->shard->roles[ROLE_LOG] = NULL;
+    pool_free(pool, store, sizeof *store);
+}
+
+const struct log_metrics *log_store_metrics(const struct log_store *store) { return &store->metrics; }
+
+void log_store_check(const struct log_store *store) {
+    size_t tail_bytes = 0;
+    uint32_t open = 0, files = 0;
+    LIST_EACH(at, &store->logs) {
+        const struct log *log = LIST_ITEM(at, const struct log, node);
+        log_check(log);
+        if (!log->body) continue;
+        open++;
+        LIST_EACH(entry, &log->body->tail) tail_bytes += LIST_ITEM(entry, const struct tail_entry, node)->charge;
+        for (uint32_t i = 0; i < log->body->count; i++) files += log->body->segments[i]->file != NULL;
+    }
+    assert(tail_bytes == store->metrics.tail_bytes);
+    assert(open == store->metrics.logs_open);
+    assert(files == store->metrics.files_open);
+}
