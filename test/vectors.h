@@ -30,8 +30,6 @@ enum verdict vector_batches(const struct vector *vector, const json_t *batches, 
 /* A file of a log folder that is neither a segment nor a snapshot of metadata. */
 enum verdict vectors_log_file(const struct vector *vector, const char *file, const char *kind, struct span bytes);
 enum verdict vectors_disk(const struct vector *vector);       /* files of a log directory                     */
-enum verdict vectors_text_file(const struct vector *vector, const char *file, struct span bytes);
-enum verdict vectors_aborted_transactions(const struct vector *vector, const char *file, struct span bytes);
 enum verdict vectors_partitioner(const struct vector *vector);
 enum verdict vectors_coordinator(const struct vector *vector);
 enum verdict vectors_uuid(const struct vector *vector);

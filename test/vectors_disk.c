@@ -86,7 +86,7 @@ static enum verdict check_producer_snapshot(const struct vector *vector, const c
     return VECTOR_PASSED;
 }
 
-/* One row for each kind of file, by how its name begins. Offset and time indexes wait for who reads and writes them. */
+/* One row for each kind of file; those that log/ reads and writes are in vectors_log.c. */
 enum verdict vectors_disk(const struct vector *vector) {
     const char *file = vector_text(vector->json, "file"), *kind = vector_text(vector->json, "kind");
     char path[1024];

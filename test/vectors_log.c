@@ -1,9 +1,13 @@
 /* test/vectors_log.c - the small files of a log folder, read and written by log/: to the byte what the node left. */
 #include "vectors.h"
 #include "log/checkpoint.h"
+#include "log/index.h"
 #include "log/index_txn.h"
 #include "log/producer.h"
+#include "wire/json.h"
+#include "wire/records.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool ends_with(const char *text, const char *end) {
@@ -16,11 +20,27 @@ static enum verdict same(const struct vector *vector, const char *file, struct s
     return vector_wrong(vector, "%s: written otherwise: %s", file, printed->bytes);
 }
 
+/* The message as JSON, with its version as one more field at the end. */
+static enum verdict check_quorum_state(const struct vector *vector, const char *file, struct span bytes, struct text *out) {
+    struct quorum_state_data state;
+    json_t *json = json_loadb((const char *)bytes.data, bytes.size, 0, NULL);
+    int16_t version = (int16_t)vector_number(json, "data_version");
+    json_object_del(json, "data_version");
+    enum err err = wire_json_read(&quorum_state_data_message, version, json, &state, vector->arena, out);
+    json_decref(json);
+    if (err) return vector_wrong(vector, "%s: %s", file, out->bytes);
+    wire_json_write(&quorum_state_data_message, version, &state, 0, out);
+    out->bytes[--out->size] = 0; /* the closing brace comes behind the version */
+    text_add(out, ",\"data_version\":%d}", version);
+    return same(vector, file, bytes, out);
+}
+
 static enum verdict check_text(const struct vector *vector, const char *file, struct span bytes) {
     char printed[8192];
     struct text text;
     struct checkpoint_fault fault = {0};
     text_init(&text, printed, sizeof printed);
+    if (ends_with(file, "quorum-state")) return check_quorum_state(vector, file, bytes, &text);
     if (ends_with(file, "leader-epoch-checkpoint")) {
         struct epoch_cache cache;
         epoch_cache_init(&cache, vector->pool);
@@ -78,8 +98,30 @@ static enum verdict check_txn_index(const struct vector *vector, const char *fil
     return VECTOR_PASSED;
 }
 
+/* All entries make sense, and adding them one by one makes the same bytes. */
+static enum verdict check_index(const struct vector *vector, const char *file, enum index_kind kind, struct span bytes) {
+    const json_t *entries = json_object_get(vector->json, "entries");
+    size_t count = json_array_size(entries), added = 0;
+    const char *slash = strrchr(file, '/');
+    log_offset base = strtoll(slash ? slash + 1 : file, NULL, 10);
+    struct index index;
+    if (bytes.size != count * index_entry_bytes(kind)) return vector_wrong(vector, "%s: its size", file);
+    if (index_valid_entries(kind, base, bytes.data, bytes.size, UINT64_MAX, INT64_MAX) != count) return vector_wrong(vector, "%s: an entry makes no sense", file);
+    index_init(&index, kind, base, 1 << 20, vector->pool);
+    for (; added < count; added++) {
+        const json_t *entry = json_array_get(entries, added);
+        int64_t key = json_integer_value(json_array_get(entry, 0)), value = json_integer_value(json_array_get(entry, 1));
+        if (!index_add(&index, key, value)) break; /* the JSON has whole offsets, the file relative ones */
+    }
+    bool equal = added == count && span_equal(span_of(index.bytes, bytes.size), bytes);
+    index_free(&index);
+    return equal ? VECTOR_PASSED : vector_wrong(vector, "%s: made again it is another", file);
+}
+
 enum verdict vectors_log_file(const struct vector *vector, const char *file, const char *kind, struct span bytes) {
     if (!strcmp(kind, "text")) return check_text(vector, file, bytes);
     if (!strncmp(kind, "aborted transactions", strlen("aborted transactions"))) return check_txn_index(vector, file, bytes);
+    if (!strncmp(kind, "offset index", strlen("offset index"))) return check_index(vector, file, INDEX_OFFSET, bytes);
+    if (!strncmp(kind, "time index", strlen("time index"))) return check_index(vector, file, INDEX_TIME, bytes);
     return VECTOR_NOT_RUN;
 }
