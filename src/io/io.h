@@ -122,7 +122,8 @@ struct io_op {
 struct io_vtable {
     void (*submit)(struct io *io, struct io_op *op);
     /* Hands what was submitted to the kernel, waits until something is done, the deadline (monotonic, INT64_MAX: none)
-     * or a wake, and runs `done` of what is. Answers how many ran. One reading of both clocks a turn. */
+     * or a wake (a signal is none: its handler calls io_wake), and runs `done` of what is. Answers how many ran. One
+     * reading of both clocks a turn. */
     uint32_t (*turn)(struct io *io, time_ns deadline);
     void (*wake)(struct io *io);            /* from any thread: ends the wait of a turn */
     time_ns (*now)(struct io *io);          /* monotonic, as read at the turn's start   */

@@ -3,10 +3,15 @@
 #include "test.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -246,3 +251,57 @@ static void names(struct io *io, enum io_backend backend) {
 
 /* Names become addresses with the port asked for; one that is none is an error. */
 TEST(backend_resolves_names) { each_backend(names); }
+
+/* From here on this process' system call `number` fails with `error`, as under a container's filter. */
+static bool forbid(long number, int error) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {countof(filter), filter};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* In a process of its own, where `number` is forbidden: AUTO opens epoll, io_uring says why not when it is asked for by
+ * name, and waiting keeps its time. Answers 0, or the number of the check that failed. */
+static int child_checks(long number, int error) {
+    struct pool pool;
+    struct io *io = NULL;
+    pool_init(&pool, 0, 0);
+    if (!forbid(number, error)) return 1;
+    struct io_options options = {.backend = IO_BACKEND_AUTO, .pool = &pool};
+    if (number == __NR_io_uring_setup) {
+        options.backend = IO_BACKEND_URING;
+        if (io_open(&io, &options) != -error) return 2;
+        options.backend = IO_BACKEND_AUTO;
+    } else {
+        options.backend = IO_BACKEND_EPOLL;
+    }
+    if (io_open(&io, &options) != 0) return 3;
+    if (strcmp(io->vtable->name, "epoll") != 0) return 4;
+    for (time_ns wait = 0; wait < 5 * NS_PER_MS; wait += 1300000) {
+        time_ns before = io_now_precise(io);
+        if (io_turn(io, before + wait) != 0) return 5;
+        if (io_now(io) < before + wait || io_now(io) > before + wait + NS_PER_S) return 6;
+    }
+    io_close(io);
+    pool_destroy(&pool);
+    return 0;
+}
+
+/* Under filters as containers have them: without io_uring AUTO falls back to epoll, however it is refused, and epoll does
+ * without its newest call. */
+TEST(backend_falls_back) {
+    static const struct { long number; int error; } cases[] = {
+        {__NR_io_uring_setup, ENOSYS}, {__NR_io_uring_setup, EPERM}, {__NR_io_uring_setup, EACCES},
+        {__NR_epoll_pwait2, ENOSYS}, {__NR_epoll_pwait2, EPERM}};
+    for (size_t i = 0; i < countof(cases); i++) {
+        pid_t child = fork();
+        if (child == 0) _exit(child_checks(cases[i].number, cases[i].error));
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+}

@@ -218,6 +218,7 @@ static void epoll_submit(struct io *io, struct io_op *op) {
 }
 
 /* ---- Waiting */
+/* How many events; -EINTR: a signal cut it short. */
 static int wait_for_events(struct epoll_io *e, time_ns deadline, bool at_once) {
     struct timespec timeout = {0};
     bool forever = !at_once && deadline == INT64_MAX;
@@ -227,14 +228,14 @@ static int wait_for_events(struct epoll_io *e, time_ns deadline, bool at_once) {
     }
     if (!e->old_kernel) {
         int count = epoll_pwait2(e->epoll_fd, e->events, TURN_EVENTS_MAX, forever ? NULL : &timeout, NULL);
-        if (count >= 0 || errno == EINTR) return count < 0 ? 0 : count;
+        if (count >= 0 || errno == EINTR) return count < 0 ? -EINTR : count;
         assert(errno == ENOSYS || errno == EPERM);
         e->old_kernel = true;
     }
     int64_t ms = timeout.tv_sec > 1000000 ? 1000000000 : timeout.tv_sec * 1000 + (timeout.tv_nsec + 999999) / 1000000;
     int count = epoll_wait(e->epoll_fd, e->events, TURN_EVENTS_MAX, forever ? -1 : (int)ms);
     assert(count >= 0 || errno == EINTR);
-    return count < 0 ? 0 : count;
+    return count < 0 ? -EINTR : count;
 }
 
 static void wake_op(struct epoll_io *e, struct io_op *op) {
@@ -269,7 +270,8 @@ static uint32_t epoll_turn(struct io *io, time_ns deadline) {
         return ran;
     }
     bool at_once = ran > 0 || e->ready.first || real_fall_asleep(&e->real);
-    int count = wait_for_events(e, deadline, at_once);
+    int count;
+    while ((count = wait_for_events(e, deadline, at_once)) < 0) real_clock(&e->real);
     real_awake(&e->real);
     e->waited = true;
     if (!at_once) real_clock(&e->real);
