@@ -8,6 +8,7 @@
 #include <string.h>
 
 static const time_ms NEVER = INT64_MIN / 2;
+enum { ISR_PAUSE_MS = 500 }; /* before a change that the controller refused is asked for again */
 
 struct replica_follower_state {
     struct replica_info info;
@@ -153,7 +154,7 @@ static void nothing_in_flight(struct replica_leader *leader) {
 
 /* A follower enters when it holds all that clients were told of, and has seen where this epoch begins. */
 static void maybe_expand(struct replica_leader *leader, struct replica_follower_state *state, broker_epoch fetched_epoch, struct replica_effects *effects) {
-    if (leader->isr_in_flight || state->info.in_isr || !is_eligible(state)) return;
+    if (leader->isr_in_flight || leader->now_ms < leader->isr_not_before_ms || state->info.in_isr || !is_eligible(state)) return;
     if (state->end.offset < leader->high_watermark.offset || state->end.offset < leader->epoch_start) return;
     if (fetched_epoch >= 0 && fetched_epoch != state->info.epoch) return;
     state->would_add = true;
@@ -162,7 +163,7 @@ static void maybe_expand(struct replica_leader *leader, struct replica_follower_
 
 static void maybe_shrink(struct replica_leader *leader, time_ms now, struct replica_effects *effects) {
     bool any = false;
-    if (leader->isr_in_flight) return;
+    if (leader->isr_in_flight || now < leader->isr_not_before_ms) return;
     for (uint32_t i = 0; i < leader->count; i++) {
         struct replica_follower_state *state = &leader->states[i];
         if (!state->info.in_isr || is_caught_up(leader, state, now)) continue;
@@ -276,6 +277,7 @@ static void isr_answered(struct replica_leader *leader, const struct replica_eve
         break;
     case REPLICA_ISR_REVERT:
         nothing_in_flight(leader);
+        leader->isr_not_before_ms = event->now_ms + ISR_PAUSE_MS;
         advance(leader, event->now_ms, effects);
         break;
     case REPLICA_ISR_WAIT:
@@ -287,6 +289,7 @@ static void isr_answered(struct replica_leader *leader, const struct replica_eve
 
 void replica_leader_step(struct replica_leader *leader, const struct replica_event *event, struct replica_effects *effects) {
     *effects = (struct replica_effects){0};
+    if (event->now_ms > leader->now_ms) leader->now_ms = event->now_ms;
     switch (event->type) {
     case REPLICA_BECOME:
         become(leader, event, effects);
@@ -325,16 +328,21 @@ void replica_leader_step(struct replica_leader *leader, const struct replica_eve
     }
 }
 
-/* Members that are not at the end fall out of the ISR then; others stop holding up the high watermark. */
+/* Members that are not at the end fall out of the ISR then; others, that were caught up of late, stop holding up the high
+ * watermark. */
 time_ms replica_leader_deadline(const struct replica_leader *leader) {
     time_ms first = INT64_MAX;
     if (!leader->leading) return first;
     for (uint32_t i = 0; i < leader->count; i++) {
         const struct replica_follower_state *state = &leader->states[i];
-        if (state->end.offset == leader->end.offset) continue;
-        if (state->info.in_isr ? leader->isr_in_flight : state->would_add || state->end.offset < 0 || state->caught_up_ms == NEVER) continue;
         time_ms due = state->caught_up_ms + leader->lag_ms_max + 1;
-        if (!state->info.in_isr && state->end.offset >= own_end(leader).offset) continue; /* holds up nothing */
+        if (state->end.offset == leader->end.offset || state->would_add) continue;
+        if (state->info.in_isr) {
+            if (leader->isr_in_flight) continue;
+            if (due < leader->isr_not_before_ms) due = leader->isr_not_before_ms;
+        } else if (due <= leader->now_ms || state->end.offset < 0 || state->end.offset >= own_end(leader).offset) {
+            continue; /* holds up nothing */
+        }
         if (due < first) first = due;
     }
     return first;

@@ -115,6 +115,7 @@ struct replica_leader {
     leader_epoch leader_epoch;             /* -1: never was */
     int32_t partition_epoch, min_isr;
     time_ms lag_ms_max;
+    time_ms now_ms, isr_not_before_ms;     /* the latest event's time; no ISR change is asked for before this */
     log_offset epoch_start;                /* the log's end when this epoch began */
     struct replica_offset end, durable, high_watermark;
     struct replica_follower_state *states; /* owns: replicas other than self */
