@@ -28,6 +28,7 @@ enum verdict vectors_records(const struct vector *vector);    /* record batches 
 /* A run of bytes holds these batches, and they are encoded to the same again. */
 enum verdict vector_batches(const struct vector *vector, const json_t *batches, struct span bytes, bool may_be_cut);
 /* A file of a log folder that is neither a segment nor a snapshot of metadata. */
+enum verdict vectors_log_snapshot(const struct vector *vector, const char *file, struct span bytes);
 enum verdict vectors_log_file(const struct vector *vector, const char *file, const char *kind, struct span bytes);
 enum verdict vectors_disk(const struct vector *vector);       /* files of a log directory                     */
 enum verdict vectors_partitioner(const struct vector *vector);

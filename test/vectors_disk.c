@@ -83,7 +83,7 @@ static enum verdict check_producer_snapshot(const struct vector *vector, const c
     if (!vector_both_ways(vector->arena, opened.message, opened.version, opened.body, json_object_get(vector->json, "json"), false, why))
         return vector_wrong(vector, "%s: %s", file, why);
     if (load_be32(opened.body.data) != crc32c(0, opened.body.data + 4, opened.body.size - 4)) return vector_wrong(vector, "%s: CRC", file);
-    return VECTOR_PASSED;
+    return vectors_log_snapshot(vector, file, bytes);
 }
 
 /* One row for each kind of file; those that log/ reads and writes are in vectors_log.c. */

@@ -118,6 +118,17 @@ static enum verdict check_index(const struct vector *vector, const char *file, e
     return equal ? VECTOR_PASSED : vector_wrong(vector, "%s: made again it is another", file);
 }
 
+enum verdict vectors_log_snapshot(const struct vector *vector, const char *file, struct span bytes) {
+    struct producer_options options = {.pool = vector->pool, .expiration_ms = INT64_MAX};
+    struct producer_state *state = producer_state_new(&options);
+    uint8_t *again = arena_alloc(vector->arena, bytes.size);
+    bool same_bytes = state && again && !producer_snapshot_read(state, bytes, 0) && producer_snapshot_bytes(state) == bytes.size;
+    if (same_bytes) producer_snapshot_write(state, again);
+    same_bytes = same_bytes && span_equal(bytes, span_of(again, bytes.size));
+    producer_state_free(state);
+    return same_bytes ? VECTOR_PASSED : vector_wrong(vector, "%s: read or written otherwise", file);
+}
+
 enum verdict vectors_log_file(const struct vector *vector, const char *file, const char *kind, struct span bytes) {
     if (!strcmp(kind, "text")) return check_text(vector, file, bytes);
     if (!strncmp(kind, "aborted transactions", strlen("aborted transactions"))) return check_txn_index(vector, file, bytes);

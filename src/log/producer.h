@@ -4,8 +4,8 @@
  * its open transaction. From them: duplicates are answered with the first time's offsets, gaps in the sequence and stale
  * epochs are refused, and the last stable offset is known. Pure over values: no I/O and no clock; a snapshot is bytes.
  *
- * Always: a window's batches are of the current epoch, their sequences follow each other; a producer has at most one open
- * transaction; first_unstable is the smallest first offset of those that are open, or decided above the high watermark.
+ * Always: a window's batches are of the current epoch and their offsets rise; a producer has at most one open transaction;
+ * first_unstable is the smallest first offset of those that are open, or were ended at or above the high watermark.
  *
  * The file `<offset, 20 digits>.snapshot` is the state of all batches before that offset:
  *   int16 version 1; uint32 CRC-32C of what follows; int32 count; of each producer (46 bytes): int64 id, int16 epoch,
@@ -57,7 +57,7 @@ struct producer_outcome {
     bool duplicate;                    /* nothing is to be appended; the first time's: */
     log_offset base, last;
     time_ms timestamp;
-    bool mismatch;                     /* a duplicate by its sequence, but other bytes (T7)                           */
+    bool mismatch;                     /* the sequence was used before, by a batch with other content (T7)            */
 };
 /* A transaction that a marker has ended. */
 struct producer_ended {
@@ -67,7 +67,10 @@ struct producer_ended {
     bool aborted;
 };
 
-/* Would this batch be taken? Batches without a producer id always are. Reserves what producer_apply needs, so that this one
+/* The duplicates' test: same epoch and sequences as one of the window. It is the same batch if the CRC is the same, or
+ * else (clients may compress a retry anew, and stamping times changes the CRC) count and timestamps are.
+ *
+ * Would this batch be taken? Batches without a producer id always are. Reserves what producer_apply needs, so that this one
  * cannot fail. ERR_NONE (look at `duplicate`), ERR_INVALID (kafka_error), ERR_NO_MEMORY. LOG_FROM_LEADER: never refused. */
 must_use enum err producer_check(struct producer_state *state, const struct producer_append *append, struct producer_outcome *out);
 /* It is appended: after a producer_check of the same batch that said so, with no other in between. True: a marker ended
