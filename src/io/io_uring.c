@@ -26,6 +26,7 @@ struct uring_io {
     struct io_uring ring;
     struct op_queue ready;  /* to be tried here, or to be told that they are finished */
     bool wake_armed;
+    bool urgent;            /* something prepared since the last submission is worth a system call of its own */
     /* What sends point to until the kernel has taken them over, which is at the next submission. */
     uint32_t messages_used, vectors_used;
     struct msghdr messages[MESSAGES_MAX];
@@ -70,13 +71,19 @@ static void socket_free(struct io_socket *socket) {
 }
 
 /* ---- Submission */
+static void taken_over(struct uring_io *u) {
+    if (io_uring_sq_ready(&u->ring)) return;
+    u->messages_used = u->vectors_used = 0;
+    u->urgent = false;
+}
+
 static void submit_now(struct uring_io *u) {
     int result;
     do result = io_uring_submit(&u->ring);
     while (result == -EINTR);
     /* EBUSY and EAGAIN: the kernel wants us to take completions first; what is left stays in the queue. */
     assert(result >= 0 || result == -EBUSY || result == -EAGAIN || result == -ENOMEM);
-    if (io_uring_sq_ready(&u->ring) == 0) u->messages_used = u->vectors_used = 0;
+    taken_over(u);
 }
 
 /* NULL: the kernel takes nothing at the moment; try again in the next turn. */
@@ -90,16 +97,17 @@ static struct io_uring_sqe *entry(struct uring_io *u) {
     return sqe;
 }
 
-static void mark(struct io_uring_sqe *sqe, struct io_op *op) {
+static void mark(struct uring_io *u, struct io_uring_sqe *sqe, struct io_op *op) {
     io_uring_sqe_set_data64(sqe, (uint64_t)(uintptr_t)op);
     op->backend[1] = OP_IN_KERNEL;
+    if (op->kind != IO_OP_READABLE && op->kind != IO_OP_ACCEPT) u->urgent = true; /* they only wait; the next wait takes them along */
 }
 
 static bool prepare_poll(struct uring_io *u, struct io_op *op, unsigned events) {
     struct io_uring_sqe *sqe = entry(u);
     if (!sqe) return false;
     io_uring_prep_poll_add(sqe, op->net.socket->descriptor, events);
-    mark(sqe, op);
+    mark(u, sqe, op);
     return true;
 }
 
@@ -124,7 +132,7 @@ static bool prepare_send(struct uring_io *u, struct io_op *op) {
     u->vectors_used += count;
     *message = (struct msghdr){.msg_iov = vectors, .msg_iovlen = count};
     io_uring_prep_sendmsg(sqe, op->net.socket->descriptor, message, MSG_NOSIGNAL | (next ? MSG_MORE : 0));
-    mark(sqe, op);
+    mark(u, sqe, op);
     return true;
 }
 
@@ -134,7 +142,7 @@ static bool prepare_accept(struct uring_io *u, struct io_op *op) {
     if (!sqe) return false;
     listener->address_bytes = sizeof listener->address;
     io_uring_prep_accept(sqe, listener->descriptor, (struct sockaddr *)&listener->address, &listener->address_bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    mark(sqe, op);
+    mark(u, sqe, op);
     return true;
 }
 
@@ -143,7 +151,7 @@ static bool prepare_connect(struct uring_io *u, struct io_op *op) {
     struct io_uring_sqe *sqe = entry(u);
     if (!sqe) return false;
     io_uring_prep_connect(sqe, socket->descriptor, (struct sockaddr *)&socket->address, socket->address_bytes);
-    mark(sqe, op);
+    mark(u, sqe, op);
     return true;
 }
 
@@ -155,7 +163,7 @@ static bool prepare_file(struct uring_io *u, struct io_op *op) {
     size_t left = op->disk.size - done < (1u << 30) ? op->disk.size - done : 1u << 30;
     if (op->kind == IO_OP_SYNC) io_uring_prep_fsync(sqe, descriptor, IORING_FSYNC_DATASYNC);
     else io_uring_prep_read(sqe, descriptor, (uint8_t *)op->disk.data + done, (unsigned)left, op->disk.offset + done);
-    mark(sqe, op);
+    mark(u, sqe, op);
     return true;
 }
 
@@ -171,7 +179,7 @@ static bool prepare(struct uring_io *u, struct io_op *op) {
     case IO_OP_RECV:
         if (!(sqe = entry(u))) return false;
         io_uring_prep_recv(sqe, op->net.socket->descriptor, op->net.data, op->net.size, op->hot ? MSG_DONTWAIT : 0);
-        mark(sqe, op);
+        mark(u, sqe, op);
         return true;
     default: never("the others are no business of the ring's");
     }
@@ -372,12 +380,13 @@ static bool wait_for_completion(struct uring_io *u, time_ns deadline) {
     }
     int result = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, deadline == INT64_MAX ? NULL : &timeout, NULL);
     assert(result >= 0 || result == -ETIME || result == -EINTR || result == -EBUSY || result == -EAGAIN || result == -ENOMEM);
-    if (io_uring_sq_ready(&u->ring) == 0) u->messages_used = u->vectors_used = 0;
+    taken_over(u);
     return result != -EINTR;
 }
 
 /* What was submitted since the last turn goes to the kernel with the wait, in one call; what its completions cause, in as
- * few as there are rounds of it. */
+ * few as there are rounds of it. The next turn follows at once after one in which something ran, so nothing that is left
+ * prepared at the end waits for long. */
 static uint32_t uring_turn(struct io *io, time_ns deadline) {
     struct uring_io *u = uring_of(io);
     real_clock(&u->real);
@@ -394,7 +403,7 @@ static uint32_t uring_turn(struct io *io, time_ns deadline) {
         uint32_t before = ran;
         ran += reap(u);
         ran += run_ready(u);
-        if (io_uring_sq_ready(&u->ring)) submit_now(u);
+        if (u->urgent) submit_now(u);
         else if (ran == before) break;
     }
     return ran;
