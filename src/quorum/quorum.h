@@ -87,9 +87,12 @@ struct quorum_peers {
     void (*disconnect)(struct quorum_peers *peers); /* drop connections; calls under way end with ERR_CLOSED */
 };
 /* `err`: ERR_NONE and a response in that version (slices of it valid during this call), ERR_CLOSED, ERR_TIMEOUT, ERR_AGAIN
- * (not reached), ERR_UNSUPPORTED (no such version there), ERR_INVALID (refused: authentication). Frees the call.
- * Not from within send. */
+ * (not reached), ERR_UNSUPPORTED (no such version there), ERR_INVALID (refused: authentication). Frees the call. */
 void quorum_done(struct quorum_call *call, enum err err, int16_t version, const void *response);
+
+/* The ordinary one: over net's peers, one connection to a node, ApiVersions first. */
+must_use enum err quorum_peers_open(struct quorum_peers **out, struct shard *shard, broker_id node);
+void quorum_peers_close(struct quorum_peers *peers, void (*closed)(void *context), void *context);
 
 /* ---- Setting up */
 
