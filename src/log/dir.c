@@ -62,14 +62,14 @@ enum err log_dir_format(struct io_files files, const char *path, const char *clu
     /* The copy first: once meta.properties is there, the directory counts as formatted. */
     if ((err = meta_write(files, path, meta_copy_name, &meta, now_ms))) return err;
     if ((err = meta_write(files, path, meta_name, &meta, now_ms))) return err;
+    /* The directory's own name, too. A parent that may not be opened is somebody else's care. */
     char parent[PATH_MAX_BYTES];
     strcpy(parent, path);
     char *slash = strrchr(parent, '/');
-    if (slash && slash != parent) {
-        *slash = 0;
-        result = files.vtable->sync_directory(files.self, parent);
-        if (result < 0 && result != -EACCES) return err_from_errno(result);
-    }
+    if (!slash) strcpy(parent, ".");
+    else slash[slash == parent] = 0;
+    result = files.vtable->sync_directory(files.self, parent);
+    if (result < 0 && result != -EACCES) return err_from_errno(result);
     return ERR_NONE;
 }
 
