@@ -47,7 +47,7 @@ enum replica_event_type {
     REPLICA_DURABLE,     /* it is flushed up to `end`                                                              */
     REPLICA_FETCHED,     /* a follower asked from `end` on: it holds all before                                    */
     REPLICA_TIME,        /* at replica_leader_deadline: somebody has fallen behind                                 */
-    REPLICA_ISR_ANSWER,  /* the controller's answer to ISR_WANTED                                                  */
+    REPLICA_ISR_ANSWER,  /* the controller's answer to the last ISR_WANTED (an answer to an earlier one is dropped) */
     REPLICA_SETTINGS,    /* min.insync.replicas or replica.lag.time.max.ms have changed                            */
 };
 
