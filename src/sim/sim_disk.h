@@ -75,6 +75,7 @@ int64_t sim_disk_peek_size(struct sim_disk *disk, const char *path);            
 /* On the platter, with the names of the platter: what SIM_CRASH_LOSE_ALL would leave. */
 int64_t sim_disk_peek_durable(struct sim_disk *disk, const char *path, void *target, size_t size, uint64_t offset);
 int64_t sim_disk_peek_durable_size(struct sim_disk *disk, const char *path);
+int64_t sim_file_peek(const struct io_file *file, void *target, size_t size, uint64_t offset);              /* as seen, of an open file */
 
 /* ---- For sim_io: the operations on an open file. `from` marks what a sync covers: writes up to that mark. */
 int64_t sim_file_write_chain(struct io_file *file, const struct chain *chain, uint64_t offset);

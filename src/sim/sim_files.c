@@ -596,6 +596,10 @@ int64_t sim_disk_peek_size(struct sim_disk *disk, const char *path) {
     return error ? error : (int64_t)inode->seen.size;
 }
 
+int64_t sim_file_peek(const struct io_file *file, void *target, size_t size, uint64_t offset) {
+    return (int64_t)version_read(&file->inode->seen, target, size, offset);
+}
+
 int64_t sim_disk_peek_durable(struct sim_disk *disk, const char *path, void *target, size_t size, uint64_t offset) {
     struct inode *inode;
     int error = find(disk, path, true, &inode);
