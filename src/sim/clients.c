@@ -119,7 +119,7 @@ static void client_call(struct client *client, int16_t key, int16_t version_min,
                         void (*answered)(struct client *, enum err, const void *)) {
     struct clients *all = client->all;
     assert(!client->calling);
-    client->api = wire_api_find(key);
+    client->api = wire_api(key);
     client->version = (int16_t)(version_min + (int16_t)random_below(&all->random, (uint64_t)(version_max - version_min) + 1));
     client->answered = answered;
     chain_init(&client->chain, &client->arena);

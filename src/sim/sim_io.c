@@ -190,7 +190,13 @@ static void pending_run(struct sim *sim, struct sim_event *event) {
         return;
     }
     enum io_kind kind = op->kind;
+    struct io_file *file = kind <= IO_OP_SYNC_FS ? op->disk.file : NULL;
     int64_t result = carry_out(pending);
+    if (file) {
+        /* A real io would have used a closed descriptor, or another file's. */
+        if (atomic_load(&io_file_ref(file)->refs) == 1) never("a file was let go of under an operation");
+        io_file_drop(file);
+    }
     pending_free(pending);
     if (kind != IO_OP_RESOLVE) tell(io, op, result);
 }
@@ -214,7 +220,10 @@ static void io_submit_(struct io *self, struct io_op *op) {
     pending->op = op;
     list_push(&io->pending, &pending->others);
     if (op->kind == IO_OP_SYNC || op->kind == IO_OP_SYNC_FS) pending->mark = sim_file_mark(op->disk.file);
-    if (op->kind <= IO_OP_SYNC_FS && op->kind != IO_OP_SYNC_FS) assert(sim_file_belongs(op->disk.file, io->process->disk_user));
+    if (op->kind <= IO_OP_SYNC_FS) {
+        assert(sim_file_belongs(op->disk.file, io->process->disk_user));
+        io_file_hold(op->disk.file);
+    }
     time_ns max = op->kind == IO_OP_JOB || op->kind == IO_OP_RESOLVE ? host->timing.job_max
                 : op->kind == IO_OP_SYNC || op->kind == IO_OP_SYNC_FS ? host->timing.sync_max : host->timing.disk_max;
     sim_at(host->sim, &pending->event, time_of(host, host->timing.disk_min, max), pending_run);
