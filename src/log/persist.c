@@ -218,6 +218,7 @@ bool persist_seal(struct log *log) {
         struct segment *segment = body->segments[i], *next = body->segments[i + 1];
         if (segment->sealed) continue;
         if (segment->written < segment->size || !next->made) return false;
+        segment_close_time_index(segment); /* a roll did it; after a recovery it is still to be done */
         struct persist_job *p = persist_new(log, PERSIST_SEAL, segment, next->base);
         if (!p) { store_retry(log->store); return false; }
         if (next->snapshot) { /* the producers as of its base; after a recovery there are none, and the recovery point waits */
