@@ -69,10 +69,9 @@ void cluster_kill(struct cluster_node *node) {
 }
 
 void cluster_power_cut(struct cluster_node *node, enum sim_crash policy) {
-    bool ran = node->process != NULL;
     if (!sim_host_has_power(node->host)) return;
     sim_host_power_cut(node->host, policy);
-    if (ran) dead(node);
+    dead(node); /* also of a host where nothing ran: its disk has lost what was not synced */
 }
 
 static void on_restart(struct sim *sim, struct sim_event *event) {

@@ -33,7 +33,7 @@ struct cluster {
     void *owner;
     uint32_t shards;
     void (*start)(struct cluster_node *node);       /* the process is there */
-    void (*died)(struct cluster_node *node);        /* killed or without power: it and its memory are gone; may be NULL */
+    void (*died)(struct cluster_node *node);        /* killed, or the power was cut (also where nothing ran); may be NULL */
     void (*own_fault)(struct cluster_node *node, const struct fault *fault); /* FAULT_OWN_*, FAULT_ROT; may be NULL */
     void (*after_event)(struct cluster *cluster);   /* NULL: nobody looks */
     struct list heals;
