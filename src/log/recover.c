@@ -427,7 +427,7 @@ static enum err replay_until(struct recovery *r, log_offset until) {
         if (opened) { io_file_drop(segment->file); segment->file = NULL; }
         if (err == ERR_CORRUPT && r->report->damaged_at < 0) r->report->damaged_at = r->replayed;
         if (err && err != ERR_NOT_FOUND && err != ERR_CORRUPT) return err;
-        log_offset behind = i + 1 < r->body->count ? r->body->segments[i + 1]->base : until;
+        log_offset behind = i + 1 < r->body->count && r->body->segments[i + 1]->base < until ? r->body->segments[i + 1]->base : until;
         if (r->replayed < behind) r->replayed = behind;
     }
     return ERR_NONE;
