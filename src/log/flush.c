@@ -96,6 +96,7 @@ static void round_end(struct round *round) {
 static void sync_done(struct io_op *op) {
     struct round_sync *sync = container_of(op, struct round_sync, op);
     struct round *round = sync->round;
+    io_file_drop(op->disk.file);
     if (op->result < 0) round->err = err_from_errno(op->result);
     else sync->segment->unsynced = false;
     if (--round->pending == 0) round_end(round);
@@ -105,6 +106,7 @@ static void sync_fs_done(struct io_op *op) {
     struct sync_fs *fs = container_of(op, struct sync_fs, op);
     struct list rounds;
     list_init(&rounds);
+    io_file_drop(op->disk.file);
     fs->busy = false;
     while (!list_is_empty(&fs->rounds)) list_push(&rounds, list_pop(&fs->rounds));
     while (!list_is_empty(&rounds)) {
@@ -142,7 +144,7 @@ static void sync_alone(struct round *round) {
         struct round_sync *sync = &round->syncs[i];
         sync->op.kind = IO_OP_SYNC;
         sync->op.done = sync_done;
-        sync->op.disk.file = sync->segment->file;
+        sync->op.disk.file = io_file_hold(sync->segment->file); /* a seal may sync and close it before this one is done */
         store->metrics.syncs++;
         io_submit(store->shard->io, &sync->op);
     }
@@ -168,7 +170,7 @@ static bool sync_together(struct log_store *store, struct log_dir *dir, struct l
     LIST_EACH_SAFE(at, rounds) {
         struct round *round = LIST_ITEM(at, struct round, sync_node);
         if (round->log->dir != dir || round->sync_count == 0) continue;
-        fs->op.disk.file = round->syncs[0].segment->file;
+        if (!fs->op.disk.file) fs->op.disk.file = io_file_hold(round->syncs[0].segment->file);
         list_remove(&round->sync_node);
         list_push(&fs->rounds, &round->sync_node);
     }
