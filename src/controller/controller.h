@@ -38,7 +38,8 @@ must_use enum err controller_open(struct controller **out, const struct controll
 struct quorum_listener *controller_listener(struct controller *controller);
 /* Once, after quorum_open. */
 void controller_start(struct controller *controller, struct quorum *quorum);
-void controller_close(struct controller *controller); /* answers all that waits; NULL is fine */
+/* Answers all that waits. The shard must have run its last turn. NULL is fine. */
+void controller_close(struct controller *controller);
 
 /* Serves: leads the quorum, and is done taking over. */
 bool controller_is_active(const struct controller *controller);

@@ -37,17 +37,30 @@ struct decide {
     struct span *records;               /* framed values, made by decide_record */
     uint32_t count, capacity;
     bool failed;                        /* out of memory */
+    bool unfinished;                    /* there are leaderless partitions left to be looked at: a sweep of them is due */
 };
 
 /* Adds a record; NULL memory is noted in `failed`. */
 void decide_record(struct decide *d, const struct wire_message *message, int16_t version, const void *record);
+/* The same of one that is framed already: borrowed until the decision is carried out. */
+void decide_framed(struct decide *d, struct span value);
 /* Takes the records from `count` on back: of an element that was refused after all. */
 void decide_undo(struct decide *d, uint32_t count);
 /* Memory for the answer, for what is only needed in the decision; NULL is noted in `failed`. */
 void *decide_answer_alloc(struct decide *d, size_t count, size_t size);
 void *decide_alloc(struct decide *d, size_t count, size_t size);
 /* A sentence that lives with the answer. */
-struct span decide_text(struct decide *d, const char *format, ...) printf_like(2, 3);
+struct span decide_keep(struct decide *d, const struct text *text);
+#define decide_text(d, ...)                                                     \
+    ({                                                                          \
+        char words_[512];                                                       \
+        struct text text_;                                                      \
+        text_init(&text_, words_, sizeof words_);                               \
+        text_add(&text_, __VA_ARGS__);                                          \
+        decide_keep(d, &text_);                                                 \
+    })
+/* For %.*s. */
+#define SPAN_ARGS(span) (int)(span).size, (const char *)(span).data
 
 static inline int16_t decide_mv(const struct decide *d) {
     int16_t mv = image_metadata_version(d->image);

@@ -32,6 +32,12 @@ struct delta *delta_new(struct pool *pool, const struct image *base) {
     return delta;
 }
 
+struct delta *delta_new_inside(struct pool *pool, const struct image *base, const struct image *visible) {
+    struct delta *delta = delta_new(pool, base);
+    if (delta) delta->before_transaction = image_hold(visible);
+    return delta;
+}
+
 void delta_free(struct delta *delta) {
     if (!delta) return;
     image_drop(delta->now);

@@ -13,6 +13,8 @@ struct delta;
 
 /* Shares `base`. NULL: over budget. */
 must_use struct delta *delta_new(struct pool *pool, const struct image *base);
+/* At a version that was reached inside of a transaction: `visible` is what delta_visible answered there. */
+must_use struct delta *delta_new_inside(struct pool *pool, const struct image *base, const struct image *visible);
 void delta_free(struct delta *delta); /* NULL is fine */
 
 /* The value of one record of the log. `scratch` is used for decoding and can be reset afterwards.
@@ -38,11 +40,11 @@ const char *delta_error(const struct delta *delta);
 /* ---- Snapshots: the records that make a version, in Kafka's order: features (metadata.version first), brokers and
  * controllers, topics, configs, client quotas, producer ids, ACLs, SCRAM, tokens; at the record versions of the
  * image's metadata.version. What that level cannot say is left out and reported. */
-struct snapshot_writer {
-    void *context;
-    /* One record's value, encoded; borrowed for the call. False stops. */
-    bool (*record)(void *context, struct span value);
-    void (*lost)(void *context, const char *what); /* may be NULL */
-};
-/* scratch: reset between records by the function itself. ERR_NO_MEMORY; ERR_CLOSED: the writer stopped it. */
-must_use enum err snapshot_write(const struct image *image, const struct snapshot_writer *writer, struct arena *scratch);
+struct snapshot_walk;
+/* Holds the image. NULL: over budget. */
+must_use struct snapshot_walk *snapshot_walk_new(struct pool *pool, const struct image *image);
+void snapshot_walk_free(struct snapshot_walk *walk); /* NULL is fine */
+/* The next records' values, at most `max`, encoded into the arena. 0: there are no more; -1: the arena is over budget. */
+int32_t snapshot_walk_next(struct snapshot_walk *walk, struct arena *arena, struct span *values, uint32_t max);
+/* What was left out so far, a word for each kind of thing; empty: nothing. */
+const char *snapshot_walk_lost(const struct snapshot_walk *walk);
