@@ -194,13 +194,18 @@ static bool elect_leader(struct group_machine *machine, struct group *group) {
     return false;
 }
 
+/* The largest only stands in a log that says so: two thousand million rebalances take longer than anybody has. */
+static int32_t next_generation(const struct group *group) {
+    return group->generation < INT32_MAX ? group->generation + 1 : INT32_MAX;
+}
+
 /* The last member is gone: that is written, so that retention can count from it. */
 static void become_empty(struct group_machine *machine, struct group *group, const struct group_now *now, struct group_effects *effects) {
     assert(machine->intent.kind == INTENT_NONE || machine->intent.kind == INTENT_ANSWERED);
     machine->intent.kind = INTENT_EMPTY;
     machine->intent.group = group;
     group->state_ms = now->wall_ms;
-    const struct group_metadata_value *value = group_value(group, group->generation + 1, now->wall_ms, NULL, effects->arena);
+    const struct group_metadata_value *value = group_value(group, next_generation(group), now->wall_ms, NULL, effects->arena);
     if (value) record_group(effects, group->id, value);
     else effects->failed = true;
 }
@@ -224,7 +229,7 @@ static void join_phase_end(struct group_machine *machine, struct group *group, c
         deadline_set(machine, &group->join_deadline, now->now_ms + group_rebalance_timeout(group));
         return;
     }
-    group->generation++;
+    group->generation = next_generation(group);
     turn(group, GROUP_COMPLETING, now);
     group->syncs_pending = 0;
     MAP_EACH(node, &group->members) {

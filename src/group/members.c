@@ -334,15 +334,18 @@ static bool apply_member(struct group_machine *machine, struct group *group, con
 bool group_apply_value(struct group_machine *machine, struct group *group, const struct group_metadata_value *value, bool live) {
     struct pool *pool = machine->pool;
     if (!live) members_clear(machine, group);
+    /* What we never write, another may have: a log is input. */
+    bool has_members = value->members_count > 0;
+    struct span protocol = has_members && !value->protocol.data ? SPAN_LITERAL("") : value->protocol;
     group->kind = KIND_CLASSIC;
     group->differs = false;
-    group->generation = value->generation;
+    group->generation = value->generation > 0 ? value->generation : 0;
     group->state_ms = value->current_state_timestamp;
     group->previous = group->state;
-    group->state = value->members_count ? GROUP_STABLE : GROUP_EMPTY;
+    group->state = has_members ? GROUP_STABLE : GROUP_EMPTY;
     /* Records of before any member joined have the empty type: that is none. */
     struct span type = value->protocol_type.size ? value->protocol_type : span_of(NULL, 0);
-    if (!span_replace(pool, &group->protocol_type, type) || !span_replace(pool, &group->protocol, value->protocol)) return false;
+    if (!span_replace(pool, &group->protocol_type, type) || !span_replace(pool, &group->protocol, protocol)) return false;
     for (int32_t i = 0; i < value->members_count; i++) {
         const struct group_metadata_value_member_metadata *from = &value->members[i];
         struct member *member = member_find(group, from->member_id);

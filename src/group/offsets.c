@@ -470,7 +470,7 @@ bool offsets_expire(struct group_machine *machine, struct group *group, const st
             const struct committed *committed = MAP_EACH_ITEM(item, struct committed, by_partition);
             time_ms since;
             bool expired = retention_begins(group, committed, &since) && !is_unstable(group, topic->name, committed->partition) &&
-                (committed->expire_ms >= 0 ? now->wall_ms >= committed->expire_ms : now->wall_ms - since >= machine->settings.offsets_retention_ms);
+                (committed->expire_ms >= 0 ? now->wall_ms >= committed->expire_ms : since <= now->wall_ms - machine->settings.offsets_retention_ms);
             if (expired) record_offset(effects, group->id, topic->name, committed->partition, NULL);
             else all = false;
         }
