@@ -1,7 +1,7 @@
 /* base/bytes.h - numbers in bytes: big-endian as on Kafka's wire and in its files, and zigzag varints. */
 #pragma once
 #include "base/units.h"
-#include <assert.h>
+#include "base/assert.h"
 #include <string.h>
 
 static inline uint16_t load_be16(const void *at) { uint16_t v; memcpy(&v, at, 2); return __builtin_bswap16(v); }
