@@ -586,7 +586,8 @@ void quorum_free(struct quorum *quorum) {
 void quorum_check(const struct quorum *quorum) {
     if (quorum->state == QUORUM_LOADING || quorum->state == QUORUM_STOPPED || quorum->state == QUORUM_FAILED) return;
     raft_check(&quorum->raft);
-    assert(quorum->next <= quorum->high_watermark || quorum->next == log_start(quorum->log) || quorum->load_wanted.offset >= 0);
+    log_offset known = quorum->raft.latest.offset > quorum->high_watermark ? quorum->raft.latest.offset : quorum->high_watermark;
+    assert(quorum->waiting || quorum->next <= known || quorum->next == log_start(quorum->log)); /* a snapshot's end is committed, too */
     assert(quorum->high_watermark <= log_end(quorum->log));
     assert(quorum->effect_at <= quorum->effects.count);
     assert(implies(quorum->report == REPORT_NONE && !quorum->waiting, quorum->raft.log_end == log_end(quorum->log)));

@@ -47,6 +47,8 @@ struct rig {
     uint32_t count, voters;          /* nodes, and how many of them vote */
     bool dynamic;                    /* kraft.version 1 */
     struct quorum_options options;   /* of all nodes: bounds and times */
+    struct quorum_listener up;       /* node 1's, instead of the rig's; all NULL: the rig's */
+    const char *cluster_id;          /* NULL: the rig's */
     struct rig_entry *log;           /* what was committed, by offset */
     log_offset log_max, committed;
     int32_t leaders[1 << 12];        /* by epoch; 0: none yet */
@@ -55,6 +57,7 @@ struct rig {
 
 void rig_open(struct rig *rig, uint64_t seed, uint32_t nodes, uint32_t voters, bool dynamic);
 void rig_close(struct rig *rig);
+void rig_format(struct rig *rig, uint32_t node);          /* unless it is */
 void rig_start(struct rig *rig, uint32_t node);           /* formats on the first time */
 bool rig_try_start(struct rig *rig, uint32_t node, char *why, size_t why_size); /* false: the opening said no */
 void rig_kill(struct rig *rig, uint32_t node);

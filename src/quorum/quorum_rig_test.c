@@ -192,7 +192,12 @@ static enum frame_verdict on_frame(struct conn *conn, struct conn_slot *slot, st
     return FRAME_TAKEN;
 }
 
-static const struct conn_owner OWNER = {.on_frame = on_frame};
+static void on_closed(struct conn *conn, enum conn_end why) {
+    (void)conn;
+    (void)why;
+}
+
+static const struct conn_owner OWNER = {.on_frame = on_frame, .on_closed = on_closed};
 
 /* ---- Machines */
 
@@ -212,7 +217,8 @@ static void voters_of(const struct rig *rig, struct raft_voters *out) {
     }
 }
 
-static void format(struct rig *rig, struct rig_node *node) {
+void rig_format(struct rig *rig, uint32_t number) {
+    struct rig_node *node = &rig->nodes[number];
     struct io_files files = sim_host_files(node->host);
     static struct raft_voters voters;
     struct span values[] = {SPAN_LITERAL("\0\0\0\0bootstrap 1"), SPAN_LITERAL("\0\0\0\0bootstrap 2")};
@@ -228,7 +234,7 @@ bool rig_try_start(struct rig *rig, uint32_t number, char *why, size_t why_size)
     struct rig_node *node = &rig->nodes[number];
     char host[32], voters[256] = "";
     assert_null(node->process);
-    format(rig, node);
+    rig_format(rig, number);
     node->process = sim_process_start(node->host, 1);
     struct io *io = sim_process_io(node->process, 0);
     struct pool *pool = sim_process_pool(node->process, 0);
@@ -237,7 +243,7 @@ bool rig_try_start(struct rig *rig, uint32_t number, char *why, size_t why_size)
     sim_process_drive(node->process, node->group);
     struct shard *shard = shard_at(node->group, 0);
     const char *paths[] = {"/m"};
-    struct log_dirs_options dirs = {.paths = paths, .count = 1, .node = (broker_id)number + 1, .cluster_id = CLUSTER, .pool = pool};
+    struct log_dirs_options dirs = {.paths = paths, .count = 1, .node = (broker_id)number + 1, .cluster_id = rig->cluster_id ? rig->cluster_id : CLUSTER, .pool = pool};
     if (log_dirs_open(&node->dirs, io_files(io), &dirs, why, why_size)) return false;
     struct log_store_options store = {0};
     if (log_store_open(&node->store, shard, node->dirs, &store)) return false;
@@ -256,6 +262,7 @@ bool rig_try_start(struct rig *rig, uint32_t number, char *why, size_t why_size)
     }
     node->up = (struct quorum_listener){on_snapshot_begin, on_snapshot_records, on_snapshot_end, on_commit, on_leader,
                                         snapshot_begin, snapshot_next, snapshot_end, on_failed};
+    if (rig->up.on_commit) node->up = rig->up;
     node->state.count = 0;
     node->next = 0;
     node->epoch = 0;
@@ -266,7 +273,7 @@ bool rig_try_start(struct rig *rig, uint32_t number, char *why, size_t why_size)
     options.shard = shard;
     options.store = node->store;
     options.dir = log_dirs_metadata(node->dirs);
-    options.cluster_id = CLUSTER;
+    options.cluster_id = rig->cluster_id ? rig->cluster_id : CLUSTER;
     options.node = (broker_id)number + 1;
     options.can_vote = number < rig->voters;
     options.listeners = &listeners;

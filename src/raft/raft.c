@@ -271,8 +271,8 @@ enum raft_verdict raft_common_response(struct raft *raft, const struct raft_resp
 
 enum raft_error raft_check_voter_request(const struct raft *raft, leader_epoch epoch, int32_t sender) {
     if (epoch < raft->epoch) return RAFT_FENCED_LEADER_EPOCH;
-    if (sender < 0) return RAFT_INVALID_REQUEST;
-    return raft->shutting_down ? RAFT_BROKER_NOT_AVAILABLE : RAFT_NONE;
+    /* A node that is about to end still has a vote: without it a resigned leader's successor might not find a majority. */
+    return sender < 0 ? RAFT_INVALID_REQUEST : RAFT_NONE;
 }
 
 enum raft_error raft_check_leader_request(const struct raft *raft, leader_epoch epoch) {
