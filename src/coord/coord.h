@@ -42,7 +42,8 @@ struct coord_batch {
     int32_t coordinator_epoch;          /* of the marker */
 };
 
-/* ---- The log below: broker/ fills it in for a partition, quorum/ for the metadata log */
+/* ---- The log below: broker/ fills it in for a partition, quorum/ for the metadata log. From within these functions it may
+ * call coord_read_done and coord_committed, and nothing else of this header. */
 
 struct coord_log {
     void *self;
@@ -127,7 +128,7 @@ struct coord_options {
     struct pool *pool;                   /* borrows */
     struct coord_log log;
     struct coord_machine machine;
-    struct codecs *codecs;               /* borrows: to read compressed batches; NULL: they cannot be read */
+    struct codecs *codecs;               /* borrows: to read compressed batches; NULL: a log that has one is never loaded */
     uint32_t requests_max;               /* taken and not yet answered; more are refused with error_busy */
     uint32_t load_bytes;                 /* of one read while loading: the bound of a step; 0: 1 MiB */
     size_t decision_bytes_max;           /* memory for one decision's records; 0: 16 MiB     */

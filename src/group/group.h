@@ -137,7 +137,8 @@ void group_machine_settings(struct group_machine *machine, const struct group_se
 void group_decide(struct group_machine *machine, struct group_request *request, const struct group_now *now, struct group_effects *effects);
 /* Deadlines that have come: at most one group is decided about in a call; call again while group_next_deadline <= now. */
 void group_tick(struct group_machine *machine, const struct group_now *now, struct group_effects *effects);
-/* False: no memory; or a record that cannot be read, which is then skipped and counted. `base` is the batch's offset. */
+/* False: no memory, and nothing else: the machine is then to be reset and loaded anew. A record that cannot be read is
+ * skipped and counted. `base` is the batch's offset. */
 must_use bool group_apply(struct group_machine *machine, const struct group_batch *batch, log_offset base, bool live);
 /* After a decision's records were applied: completes what waited for that. Adds no records. */
 void group_applied(struct group_machine *machine, const struct group_now *now, struct group_effects *effects);
