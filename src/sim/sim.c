@@ -25,7 +25,7 @@ struct sim {
     struct note notes[SIM_NOTES_KEPT];
     void (*after_event)(struct sim *, void *);
     void *after_event_context;
-    bool failed;
+    bool verbose, failed;
     char failure[512];
 };
 
@@ -148,8 +148,24 @@ static void fold(struct sim *sim, uint64_t v) {
     sim->hash = hash_u64(sim->hash ^ v) + UINT64_C(0x9e3779b97f4a7c15);
 }
 
+static void note_text(const struct note *note, char *bytes, size_t size) {
+    char where[16] = "-";
+    struct text text;
+    text_init(&text, bytes, size);
+    if (note->where != SIM_NOWHERE) snprintf(where, sizeof where, "%u", note->where);
+    text_add(&text, "%14.6f s  %3s  %-28s %20lld %20lld", (double)note->at / 1e9, where, note->what, (long long)note->a, (long long)note->b);
+}
+
+void sim_set_verbose(struct sim *sim) { sim->verbose = true; }
+
 void sim_note(struct sim *sim, const char *what, uint32_t where, uint64_t a, uint64_t b) {
-    sim->notes[sim->count.notes++ % SIM_NOTES_KEPT] = (struct note){sim->now, what, where, a, b};
+    struct note *note = &sim->notes[sim->count.notes++ % SIM_NOTES_KEPT];
+    *note = (struct note){sim->now, what, where, a, b};
+    if (sim->verbose) {
+        char line[256];
+        note_text(note, line, sizeof line);
+        puts(line);
+    }
     fold(sim, (uint64_t)sim->now);
     fold(sim, hash_bytes(what, strlen(what)) ^ where);
     fold(sim, a);
@@ -165,13 +181,8 @@ void sim_hash_bytes(struct sim *sim, const void *data, size_t size) {
 void sim_notes_print(const struct sim *sim, void (*line)(void *context, const char *text), void *context) {
     uint64_t first = sim->count.notes > SIM_NOTES_KEPT ? sim->count.notes - SIM_NOTES_KEPT : 0;
     for (uint64_t n = first; n < sim->count.notes; n++) {
-        const struct note *note = &sim->notes[n % SIM_NOTES_KEPT];
-        char bytes[256], where[16] = "-";
-        struct text text;
-        text_init(&text, bytes, sizeof bytes);
-        if (note->where != SIM_NOWHERE) snprintf(where, sizeof where, "%u", note->where);
-        text_add(&text, "%14.6f s  %3s  %-28s %20llu %20llu", (double)note->at / 1e9, where, note->what,
-                 (unsigned long long)note->a, (unsigned long long)note->b);
+        char bytes[256];
+        note_text(&sim->notes[n % SIM_NOTES_KEPT], bytes, sizeof bytes);
         line(context, bytes);
     }
 }

@@ -63,6 +63,8 @@ void sim_watch(struct sim *sim, void (*after_event)(struct sim *sim, void *conte
 void sim_note(struct sim *sim, const char *what, uint32_t where, uint64_t a, uint64_t b);
 uint64_t sim_hash(const struct sim *sim);
 void sim_hash_bytes(struct sim *sim, const void *data, size_t size); /* content, where it matters */
+/* Every note is printed as it is made. */
+void sim_set_verbose(struct sim *sim);
 /* The notes that are kept, oldest first, a line each. */
 void sim_notes_print(const struct sim *sim, void (*line)(void *context, const char *text), void *context);
 

@@ -73,6 +73,7 @@ static struct result run_once(const struct what *what, const struct run_options 
     running = &run;
     running_what = what;
     running_quiet = quiet;
+    if (options->verbose) sim_set_verbose(run.sim);
     what->run(&run);
     struct sim_counters *count = sim_count(run.sim);
     struct result result = {
