@@ -95,8 +95,9 @@ static enum err search(struct lookup_job *l, struct io_files files, const struct
     struct codecs codecs;
     uint64_t position = 0;
     enum err err = open_segment(l, files, s, &file);
+    if (err) return err;
     codecs_init(&codecs, &l->job.pool);
-    if (!err && !from_start) err = begin_position(l, files, s, &position);
+    if (!from_start) err = begin_position(l, files, s, &position);
     if (!err) err = scan_init(&scan, files, file, position, s->size, true, &l->job.pool);
     while (!err && l->offset < 0 && !(err = scan_next(&scan, &batch))) {
         if (batch.batch.max_timestamp < target || batch_last_offset(&batch.batch) < l->start) continue;
@@ -126,9 +127,12 @@ static enum err find_time(struct lookup_job *l, struct io_files files) {
     for (uint32_t i = 0; i < l->count; i++) {
         struct look_segment *s = &l->segments[i];
         enum err err = learn(l, files, s);
+        if (err == ERR_NOT_FOUND) continue; /* deleted meanwhile: it lies below the log's start now */
         if (err) return err;
         time_ms largest = s->largest.time >= 0 ? s->largest.time : s->modified_ms;
-        if (largest >= l->target) return search(l, files, s, l->target, false);
+        if (largest < l->target) continue;
+        err = search(l, files, s, l->target, false);
+        if (err != ERR_NOT_FOUND) return err;
     }
     return ERR_NONE;
 }
@@ -138,6 +142,7 @@ static enum err find_max(struct lookup_job *l, struct io_files files) {
     for (uint32_t i = 0; i < l->count; i++) {
         struct look_segment *s = &l->segments[i];
         enum err err = learn(l, files, s);
+        if (err == ERR_NOT_FOUND) continue;
         if (err) return err;
         if (s->largest.time >= 0 && (!best || s->largest.time > best->largest.time)) best = s;
     }

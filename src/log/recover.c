@@ -556,6 +556,26 @@ static enum err cut_at(struct recovery *r, uint32_t index, uint64_t good) {
     return ERR_NONE;
 }
 
+/* Writes what was read once more. After a sync that failed the kernel may hold pages as clean that never reached the disk:
+ * they are read as if they were there, and no later sync writes them. Whether one failed nobody remembers. */
+static enum err write_again(struct recovery *r, struct segment *segment, uint64_t from, uint64_t to) {
+    enum { WINDOW = 64 << 10 };
+    enum err err = ERR_NONE;
+    if (from >= to) return err;
+    uint8_t *window = pool_alloc(r->in->work_pool, WINDOW);
+    if (!window) return ERR_NO_MEMORY;
+    while (from < to && !err) {
+        size_t size = to - from < WINDOW ? (size_t)(to - from) : WINDOW;
+        int64_t result = r->files.vtable->read(r->files.self, segment->file, window, size, from);
+        if (result == (int64_t)size) result = r->files.vtable->write(r->files.self, segment->file, window, size, from);
+        else if (result >= 0) err = ERR_IO; /* it was just walked over */
+        if (result < 0) err = err_from_errno(result);
+        from += size;
+    }
+    pool_free(r->in->work_pool, window, WINDOW);
+    return err;
+}
+
 /* Everything from `point` on is verified and made durable. */
 static enum err verify_from(struct recovery *r, log_offset point) {
     struct log_body *body = r->body;
@@ -596,6 +616,7 @@ static enum err verify_from(struct recovery *r, log_offset point) {
             }
             err = cut_at(r, i, good);
         }
+        if (!err) err = write_again(r, segment, position, good);
         if (!err) err = err_from_errno(r->files.vtable->sync_data(r->files.self, segment->file));
         if (err) return err;
         if (r->report->cut_at >= 0) break;

@@ -26,8 +26,11 @@ static enum err remove_run(struct log_job *job, struct io_files files) {
             int result = files.vtable->rename(files.self, from, to);
             if (result < 0 && result != -ENOENT) return err_from_errno(result);
         }
+        /* One after the other: a power cut among several would leave an older one behind a gap. */
+        enum err err = err_from_errno(files.vtable->sync_directory(files.self, job->folder));
+        if (err) return err;
     }
-    return err_from_errno(files.vtable->sync_directory(files.self, job->folder));
+    return ERR_NONE;
 }
 
 static void remove_finish(struct log_job *job) {
