@@ -346,7 +346,11 @@ static int file_allocate(void *self, struct io_file *file, uint64_t offset, uint
     int error = fault_of(disk, SIM_DISK_ALLOCATE, file->path);
     if (error) return error;
     uint64_t left = disk->used_pages < disk->capacity_pages ? disk->capacity_pages - disk->used_pages : 0;
-    if (disk->capacity_pages && content_pages_missing(file->inode, offset, size) > left) return -ENOSPC;
+    if (disk->capacity_pages && content_pages_missing(file->inode, offset, size) > left) {
+        sim_note(disk->sim, "disk full", disk->where, file->inode->number, size);
+        sim_count(disk->sim)->faults++;
+        return -ENOSPC;
+    }
     content_reserve(disk, file->inode, offset, size);
     return 0;
 }

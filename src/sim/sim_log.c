@@ -25,7 +25,7 @@ struct model {
     uint32_t number;
     struct model_batch *batches;
     uint32_t count, capacity;
-    log_offset start;             /* as last seen */
+    log_offset start, end;        /* as last seen; as appended */
     log_offset written, flushed, high_watermark;
     log_offset truncating_to;     /* a truncation is under way, or was when the process died; -1: none */
     leader_epoch epoch;
@@ -63,7 +63,7 @@ struct program_log {
     struct chain read_chain;
     log_offset read_to;           /* of a walk through everything */
     struct log_lookup lookup;
-    log_offset lookup_start, lookup_written, lookup_end; /* when it began */
+    log_offset lookup_written, lookup_end; /* when it began */
     log_offset truncate_to;
     bool checked;                 /* read back from start to end in phase 3 */
 };
@@ -95,7 +95,7 @@ static struct model_batch *model_find(struct model *model, log_offset offset) {
     return low < model->count && model->batches[low].base <= offset ? &model->batches[low] : NULL;
 }
 
-static log_offset model_end(const struct model *model) { return model->count ? model->batches[model->count - 1].last + 1 : 0; }
+static log_offset model_end(const struct model *model) { return model->end; }
 
 static void model_add(struct world *world, struct model *model, const struct model_batch *batch) {
     if (model->count == model->capacity) {
@@ -108,10 +108,12 @@ static void model_add(struct world *world, struct model *model, const struct mod
     SIM_CHECK(world->sim, batch->base == model_end(model), "L1", "log %u: appended at %lld, the end was %lld", model->number,
               (long long)batch->base, (long long)model_end(model));
     model->batches[model->count++] = *batch;
+    model->end = batch->last + 1;
 }
 
 static void model_cut(struct model *model, log_offset end) {
-    while (model->count > 0 && model->batches[model->count - 1].base >= end) model->count--;
+    while (model->count > 0 && model->batches[model->count - 1].last >= end) model->count--;
+    model->end = end;
 }
 
 /* --verbose: what is done and found, a line each. */
@@ -223,7 +225,7 @@ static void lookup_ended(struct program_log *at, enum err err) {
         SIM_CHECK(world->sim, disk_was_at_fault(world) || err == ERR_BUSY || err == ERR_CLOSED, "L6", "log %u: a lookup ends with %s", model->number, err_name(err));
         return;
     }
-    if (at->lookup_start > 0 || at->lookup_end > model_end(model)) return; /* only the first segment that reaches the time is
+    if (log_start(at->log) > 0 || at->lookup_end > model_end(model)) return; /* only the first segment that reaches the time is
                                                                             * searched, as Kafka does: it may begin before the start */
     log_offset expected = -1;
     for (uint32_t i = 0; i < model->count && expected < 0; i++)
@@ -409,7 +411,6 @@ static void do_something(struct program_log *at) {
     case 7: case 8:
         if (at->looking || end == start) break;
         at->looking = true;
-        at->lookup_start = start;
         at->lookup_written = log_written(at->log);
         at->lookup_end = end;
         at->lookup = (struct log_lookup){.log = at->log, .upto = LOG_UPTO_END, .done = lookup_done};
@@ -465,7 +466,8 @@ static void opened(struct program_log *at) {
     SIM_CHECK(world->sim, end <= model_end(model), "L5", "log %u: opened up to %lld, appended was only up to %lld", model->number,
               (long long)end, (long long)model_end(model));
     const struct model_batch *inside = model_find(model, end);
-    SIM_CHECK(world->sim, !inside || inside->base == end, "L1", "log %u: opened up to %lld, in the middle of a batch", model->number, (long long)end);
+    /* A log that lost everything up to its start offset begins there, wherever that is. */
+    SIM_CHECK(world->sim, !inside || inside->base == end || start == end, "L1", "log %u: opened up to %lld, in the middle of a batch", model->number, (long long)end);
     SIM_CHECK(world->sim, log_report(at->log)->damaged_at < 0 && !log_report(at->log)->flushed_lost, "L7", "log %u: damage is reported (at %lld) where none was done",
               model->number, (long long)log_report(at->log)->damaged_at);
     SIM_CHECK(world->sim, start <= model->start || model->start == 0, "L4", "log %u: starts at %lld, it was %lld", model->number, (long long)start, (long long)model->start);
