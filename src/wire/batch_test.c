@@ -428,3 +428,65 @@ TEST(unknown_codecs_are_unsupported) {
     slab_drop(slab);
     end();
 }
+
+/* Records that are not well formed, one fault each, small and larger than the window: refused by the cursor, by the walk and
+ * by the walk through the window. */
+TEST(malformed_records_are_refused) {
+    enum { SMALL = 3, LARGE = 70000 };
+    /* attributes, timestamp, offset, key size, (key), value size, value, headers: as bytes before and behind the value */
+    static const struct { const char *before; int before_size; int value_size_off; const char *behind; int behind_size; bool good; } cases[] = {
+        {"\0\0\0\2k", 5, 0, "\0", 1, true},
+        {"\0\0\0\1", 4, 0, "\0", 1, true},                  /* null key                                */
+        {"\0\0\0\2k", 5, 0, "\2\2h\2v", 5, true},          /* one header                              */
+        {"\0\0\0\2k", 5, 0, "\2\2h\1", 4, true},           /* ... with a null value                   */
+        {"\0\0\0\2k", 5, 0, "\2\1\2v", 4, false},          /* ... with a null key                     */
+        {"\0\0\0\2k", 5, 0, "\4\2h\2v", 5, false},         /* two headers, but one is there           */
+        {"\0\0\0\2k", 5, 0, "\1", 1, false},                /* -1 headers                              */
+        {"\0\0\0\2k", 5, 0, "\0\0", 2, false},              /* a byte too many                         */
+        {"\0\0\0\2k", 5, 0, "", 0, false},                  /* no count of headers                     */
+        {"\0\0\0\2k", 5, 1, "\0", 1, false},                /* a value one byte larger                 */
+        {"\0\0\0\2k", 5, -1, "\0", 1, false},               /* a value one byte smaller                */
+        {"\0\0\0\2k", 5, 0, "\2\2h\xfe\xff\xff\xff\x0f", 8, false}, /* a header's value of 2 GiB     */
+        {"\0\x80\x80\x80\x80\x80\x80\x80\x80\x80\2", 11, 0, "\0", 1, false}, /* a timestamp of 65 bits */
+        {"\0\0\x80\x80\x80\x80\x10\2k", 9, 0, "\0", 1, false}, /* an offset of 33 bits              */
+    };
+    begin();
+    for (size_t i = 0; i < countof(cases); i++) {
+        for (int large = 0; large < 2; large++) {
+            int32_t value = large ? LARGE : SMALL;
+            uint8_t *bytes = calloc(1, LARGE + 200), *at = bytes + BATCH_HEADER_BYTES + 5, *body = at;
+            memcpy(at, cases[i].before, (size_t)cases[i].before_size);
+            at += cases[i].before_size;
+            at += uvarint32_store(at, zigzag32(value + cases[i].value_size_off));
+            memset(at, 'v', (size_t)value);
+            at += value;
+            memcpy(at, cases[i].behind, (size_t)cases[i].behind_size);
+            at += cases[i].behind_size;
+            uint8_t size[5];
+            size_t size_bytes = uvarint32_store(size, zigzag32((int32_t)(at - body)));
+            memmove(bytes + BATCH_HEADER_BYTES + size_bytes, body, (size_t)(at - body));
+            memcpy(bytes + BATCH_HEADER_BYTES, size, size_bytes);
+            struct span records = span_of(bytes + BATCH_HEADER_BYTES, size_bytes + (size_t)(at - body));
+            struct batch plain = {.bytes = bytes, .size = (uint32_t)(BATCH_HEADER_BYTES + records.size), .count = 1}, small = plain;
+            struct slab *packed = NULL;
+            struct record_cursor cursor;
+            struct record record;
+            struct batch_facts facts;
+            record_cursor_init(&cursor, &plain, records);
+            enum err err = record_next(&cursor, &record);
+            if (!err) err = record_next(&cursor, &record);
+            assert_int_equal(err, cases[i].good ? ERR_NOT_FOUND : ERR_CORRUPT);
+            assert_int_equal(batch_walk(&plain, NULL, NULL, &facts), cases[i].good ? ERR_NONE : ERR_CORRUPT);
+            assert_true(slab_reserve(&pool, &packed, BATCH_HEADER_BYTES));
+            packed->used = BATCH_HEADER_BYTES;
+            assert_int_equal(pack(&codecs, COMPRESSION_SNAPPY, COMPRESSION_LEVEL_DEFAULT, 0, records, &packed), ERR_NONE);
+            small.bytes = packed->bytes;
+            small.size = packed->used;
+            small.attributes = COMPRESSION_SNAPPY;
+            assert_int_equal(batch_walk(&small, &codecs, &limits, &facts), cases[i].good ? ERR_NONE : ERR_CORRUPT);
+            slab_drop(packed);
+            free(bytes);
+        }
+    }
+    end();
+}

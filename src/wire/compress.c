@@ -376,9 +376,7 @@ static enum err lz4_open(struct unpacker *unpacker, uint32_t flags) {
     size_t header = 6 + (flg & LZ4_CONTENT_SIZE ? 8 : 0);
     if (left->size < header + 1) return ERR_CORRUPT;
     uint8_t sum = left->data[header];
-    bool good = sum == (uint8_t)(xxh32(left->data + 4, header - 4) >> 8);
-    if (!good && (flags & COMPRESS_OLD_LZ4)) good = sum == (uint8_t)(xxh32(left->data, header) >> 8);
-    if (!good) return ERR_CORRUPT;
+    if (!(flags & COMPRESS_OLD_LZ4) && sum != (uint8_t)(xxh32(left->data + 4, header - 4) >> 8)) return ERR_CORRUPT;
     unpacker->block_checksums = flg & LZ4_BLOCK_SUM;
     unpacker->block_bytes_max = UINT32_C(1) << (2 * (bd >> 4) + 8); /* 4: 64 KiB .. 7: 4 MiB */
     take(unpacker, header + 1);

@@ -7,7 +7,7 @@
  *           (Java's stream); or one bare snappy block (librdkafka's): both are read, the first is written
  *   lz4     one LZ4 frame of independent blocks, at most 64 KiB each when written; a frame of linked blocks is refused, as
  *           no Java consumer could read it. In message formats 0 and 1 the header's checksum covers the magic, too
- *           (Kafka's old mistake): COMPRESS_OLD_LZ4 accepts that and writes it
+ *           (Kafka's old mistake): with COMPRESS_OLD_LZ4 it is not looked at, and written so
  *   zstd    frames (RFC 8878)
  * Bytes from elsewhere never cost more than the limits say: output is counted while it is made, and no buffer is taken
  * that the input could not fill.
@@ -56,7 +56,7 @@ void codecs_destroy(struct codecs *codecs);
 
 /* ---- Unpack. ERR_CORRUPT: not what the codec says; ERR_LIMIT: beyond the limits; ERR_NO_MEMORY: over budget. */
 
-enum { COMPRESS_OLD_LZ4 = 1 /* flag: the frame may have the checksum of message formats 0 and 1 */ };
+enum { COMPRESS_OLD_LZ4 = 1 /* flag: the frame is of message formats 0 and 1 */ };
 
 /* All of it, into a slab of its own (at least 1 byte of capacity, `used` says how many). The caller gets its count. */
 must_use enum err unpack(struct codecs *codecs, enum compression codec, struct span packed, uint32_t flags,

@@ -252,6 +252,16 @@ TEST(lz4_frames_are_those_that_kafka_reads) {
     size_t made = lz4_frame(frame, room, bytes, size, LZ4F_blockLinked, false);
     assert_int_equal(unpack(&codecs, COMPRESSION_LZ4, span_of(frame, made), 0, &limits, &out), ERR_CORRUPT);
 
+    /* One block that depends on nothing is refused, too, when the frame says that its blocks do. */
+    LZ4F_cctx *writer;
+    LZ4F_preferences_t linked = {.frameInfo = {.blockMode = LZ4F_blockLinked, .blockSizeID = LZ4F_max64KB}};
+    assert_false(LZ4F_isError(LZ4F_createCompressionContext(&writer, LZ4F_VERSION)));
+    made = LZ4F_compressBegin(writer, frame, room, &linked);
+    made += LZ4F_compressUpdate(writer, frame + made, room - made, bytes, 1000, NULL);
+    made += LZ4F_compressEnd(writer, frame + made, room - made, NULL);
+    LZ4F_freeCompressionContext(writer);
+    assert_int_equal(unpack(&codecs, COMPRESSION_LZ4, span_of(frame, made), 0, &limits, &out), ERR_CORRUPT);
+
     struct slab *old = packed(COMPRESSION_LZ4, COMPRESSION_LEVEL_DEFAULT, COMPRESS_OLD_LZ4, bytes, size);
     assert_int_equal(unpack(&codecs, COMPRESSION_LZ4, all(old), 0, &limits, &out), ERR_CORRUPT);
     assert_int_equal(unpack(&codecs, COMPRESSION_LZ4, all(old), COMPRESS_OLD_LZ4, &limits, &out), ERR_NONE);
