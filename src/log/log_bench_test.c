@@ -149,7 +149,7 @@ bool bench_until(struct bench *b, const bool *what) {
 }
 
 void bench_turns(struct bench *b, uint32_t turns) {
-    for (uint32_t i = 0; i < turns && !bench_is_stuck(b); i++) shard_turn(b->shard, io_now(b->io));
+    for (uint32_t i = 0; i < turns && !bench_is_stuck(b); i++) shard_turn(b->shard, io_now(b->io) + NS_PER_S);
 }
 
 bool bench_pass(struct bench *b, time_ms time) {

@@ -270,7 +270,14 @@ static void begin_segment(struct log_read *read) {
     struct log *log = read->log;
     read->step = STEP_BEGIN;
     if (!segment->made) { finish(read, ERR_NONE); return; } /* nothing of it is in a file yet */
-    bool index_wanted = look_up_from(read, &read->at) == ERR_AGAIN;
+    uint32_t i = 0;
+    log_segment_of(log, segment->base, &i);
+    bool is_last = i + 1 == log->body->count, bound_is_here = false;
+    if (!is_last && log->body->segments[i + 1]->base <= read->upto_offset) read->limit = segment->written;
+    else if (read->upto_offset >= log->written) read->limit = segment->written;
+    else bound_is_here = !find_mark(log, read->upto_offset, segment, &read->limit);
+    uint64_t position;
+    bool index_wanted = look_up_from(read, &position) == ERR_AGAIN || (bound_is_here && look_up(read, read->upto_offset, &position) == ERR_AGAIN);
     if (!segment->file || index_wanted) {
         enum err err = segment_load(segment, index_wanted);
         if (err) { finish(read, err); return; }
@@ -278,12 +285,7 @@ static void begin_segment(struct log_read *read) {
         return;
     }
     segment_use(segment);
-    uint32_t i = 0;
-    log_segment_of(log, segment->base, &i);
-    bool is_last = i + 1 == log->body->count;
-    if (!is_last && log->body->segments[i + 1]->base <= read->upto_offset) read->limit = segment->written;
-    else if (read->upto_offset >= log->written) read->limit = segment->written;
-    else if (!find_mark(log, read->upto_offset, segment, &read->limit)) {
+    if (bound_is_here) {
         enum err err = look_up(read, read->upto_offset, &read->at);
         if (err) { finish(read, err); return; }
         read->step = STEP_BOUND;
