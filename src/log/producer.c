@@ -460,21 +460,22 @@ enum err producer_guard(struct producer_state *state, producer_id producer, int1
 
 /* ---- Expiry and a look inside */
 
-static bool is_expired(const struct producer_state *state, const struct entry *entry, time_ms now_ms) {
-    return !entry->open && now_ms - entry->last_timestamp >= state->options.expiration_ms;
+/* Timestamps are clients' and files': any number. Wraps, as Java's difference does. */
+static bool is_old(const struct producer_state *state, time_ms timestamp, time_ms now_ms) {
+    return (int64_t)((uint64_t)now_ms - (uint64_t)timestamp) >= state->options.expiration_ms;
 }
 
 uint32_t producer_expire(struct producer_state *state, time_ms now_ms) {
     uint32_t gone = 0;
     MAP_EACH_SAFE(item, &state->entries) {
         struct entry *entry = MAP_EACH_ITEM(item, struct entry, node);
-        if (!is_expired(state, entry, now_ms)) continue;
+        if (entry->open || !is_old(state, entry->last_timestamp, now_ms)) continue;
         drop_entry(state, entry);
         gone++;
     }
     MAP_EACH_SAFE(item, &state->guards) {
         struct guard *guard = MAP_EACH_ITEM(item, struct guard, node);
-        if (now_ms - guard->made_ms >= state->options.expiration_ms) drop_guard(state, guard);
+        if (is_old(state, guard->made_ms, now_ms)) drop_guard(state, guard);
     }
     return gone;
 }
@@ -583,7 +584,7 @@ static enum err load_entry(struct producer_state *state, const struct producer_v
     /* As a batch of that producer: for what must be reserved. */
     struct batch like = {.producer_id = view->producer, .attributes = view->transaction_first >= 0 ? BATCH_TRANSACTIONAL : 0};
     if (view->producer < 0 || find(state, view->producer)) return ERR_CORRUPT;
-    if (view->transaction_first < 0 && now_ms - view->last_timestamp >= state->options.expiration_ms) return ERR_NONE;
+    if (view->transaction_first < 0 && is_old(state, view->last_timestamp, now_ms)) return ERR_NONE;
     if (!reserve(state, &like)) return ERR_NO_MEMORY;
     struct entry *entry = entry_of(state, view->producer);
     entry->epoch = view->epoch;

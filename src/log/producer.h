@@ -53,7 +53,7 @@ struct producer_append {
     uint8_t transaction_version;       /* of a marker: from 2 on its epoch must be above the producer's              */
 };
 struct producer_outcome {
-    enum kafka_error kafka_error;             /* with ERR_INVALID                                                           */
+    enum kafka_error kafka_error;      /* with ERR_INVALID                                                           */
     bool duplicate;                    /* nothing is to be appended; the first time's: */
     log_offset base, last;
     time_ms timestamp;

@@ -85,16 +85,16 @@ static bool timestamp_is_allowed(const struct verify_input *input, time_ms times
     return behind <= input->rules->timestamp_before_max_ms && ahead <= input->rules->timestamp_after_max_ms;
 }
 
-/* 0: fine. In a topic with CreateTime the time of a record is judged, where it has one; else it must not pretend. */
+/* 0: fine. LogAppendTime is for the broker to say; in a topic with CreateTime a time is judged, where there is one. */
 static enum kafka_error judge_timestamp(const struct verify_input *input, const struct batch *batch, time_ms timestamp) {
-    if (input->rules->timestamp_type == TIMESTAMP_CREATE && timestamp != -1)
-        return timestamp_is_allowed(input, timestamp) ? KAFKA_NONE : KAFKA_INVALID_TIMESTAMP;
-    return batch_timestamp_type(batch) == TIMESTAMP_LOG_APPEND ? KAFKA_INVALID_TIMESTAMP : KAFKA_NONE;
+    if (batch_timestamp_type(batch) == TIMESTAMP_LOG_APPEND) return KAFKA_INVALID_TIMESTAMP;
+    if (input->rules->timestamp_type != TIMESTAMP_CREATE || timestamp == -1) return KAFKA_NONE;
+    return timestamp_is_allowed(input, timestamp) ? KAFKA_NONE : KAFKA_INVALID_TIMESTAMP;
 }
 
 static bool may_hold_wrong_records(const struct verify_input *input, const struct batch *batch, const struct batch_facts *facts) {
     if (input->rules->compacted && !facts->every_has_key) return true;
-    if (batch_timestamp_type(batch) == TIMESTAMP_LOG_APPEND) return true; /* rare: let the loop decide */
+    if (batch_timestamp_type(batch) == TIMESTAMP_LOG_APPEND) return true;
     if (input->rules->timestamp_type != TIMESTAMP_CREATE || facts->timestamp_min == INT64_MAX) return false;
     return judge_timestamp(input, batch, facts->timestamp_min) || judge_timestamp(input, batch, facts->timestamp_max);
 }
@@ -104,7 +104,7 @@ static struct span explain(const struct verify_input *input, enum kafka_error er
     struct text text;
     text_init(&text, line, sizeof line);
     if (error == KAFKA_INVALID_RECORD) text_add(&text, "a record of a compacted topic needs a key");
-    else if (input->rules->timestamp_type == TIMESTAMP_LOG_APPEND || timestamp == -1)
+    else if (batch_timestamp_type(batch) == TIMESTAMP_LOG_APPEND)
         text_add(&text, "LogAppendTime is for the broker to set, not for a producer");
     else text_add(&text, "timestamp %" PRId64 " is not within %" PRId64 " ms before and %" PRId64 " ms after %" PRId64, timestamp,
                   input->rules->timestamp_before_max_ms, input->rules->timestamp_after_max_ms, input->now_ms);

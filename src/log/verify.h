@@ -59,7 +59,7 @@ struct verify_record_error {
 enum { VERIFY_RECORD_ERRORS_MAX = 1000 };   /* so many are listed; a batch of wrong records is refused all the same  */
 
 struct verified {
-    enum kafka_error kafka_error;                  /* 0, or why the batch is refused                                        */
+    enum kafka_error kafka_error;           /* 0, or why the batch is refused                                        */
     const char *why;                        /* one sentence, static; NULL without an error                           */
     struct verify_record_error *errors;     /* fact 9: which records; lives in the arena                             */
     int32_t errors_count;
