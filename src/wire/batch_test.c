@@ -162,6 +162,8 @@ TEST(batches_hold_what_was_put_in) {
         assert_int_equal(batch_walk(&batch, &codecs, &limits, &facts), ERR_NONE);
         assert_int_equal(facts.timestamp_max, expected.timestamp_max);
         assert_int_equal(facts.timestamp_min, expected.timestamp_min);
+        assert_int_equal(batch.max_timestamp, expected.timestamp_max);
+        assert_int_equal(batch.base_timestamp, model->records[0].timestamp);
         assert_int_equal(facts.timestamp_max_delta, expected.timestamp_max_delta);
         assert_int_equal(facts.every_has_key, expected.every_has_key);
         assert_int_equal(facts.offsets_are_dense, expected.offsets_are_dense);
