@@ -35,6 +35,7 @@ struct rig_node {
     bool in_bootstrap, in_snapshot, failed, stopped;
     leader_epoch epoch;              /* as on_leader said last */
     broker_id leader;
+    int32_t checked_epoch, checked_voted; /* found on its disk */
     char why[512];
 };
 

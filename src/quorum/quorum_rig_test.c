@@ -24,6 +24,24 @@ static void note_committed(struct rig_node *node, log_offset offset, uint32_t va
     if (offset >= rig->committed) rig->committed = offset + 1;
 }
 
+/* Whenever the pump waits for nothing, epoch and vote are on the platter: whatever was said since rests on them [M2]. */
+static void check_vote_is_durable(struct rig_node *node) {
+    const struct quorum *quorum = node->quorum;
+    const struct raft *raft = &quorum->raft;
+    bool running = quorum->state == QUORUM_RUNNING || quorum->state == QUORUM_STOPPING;
+    if (!running || quorum->waiting || quorum->effect_at < quorum->effects.count) return;
+    int32_t voted = raft->role == RAFT_LEADER || raft->role == RAFT_RESIGNED ? -1 : raft->voted.id;
+    if (node->checked_epoch == raft->epoch && node->checked_voted == voted) return;
+    char bytes[QUORUM_STATE_BYTES_MAX];
+    struct raft_quorum_state state = {.leader_id = -1, .voted = {.id = -1}};
+    int64_t size = sim_disk_peek_durable(sim_host_disk(node->host), "/m/__cluster_metadata-0/quorum-state", bytes, sizeof(bytes), 0);
+    if (size >= 0) assert_int_equal(state_file_parse(span_of(bytes, (size_t)size), &state), ERR_NONE);
+    if (state.epoch != raft->epoch || (voted >= 0 && state.voted.id != voted))
+        fail_msg("M2: node %u is in epoch %d and voted for %d, and its disk says %d and %d", node->number + 1, raft->epoch, voted, state.epoch, state.voted.id);
+    node->checked_epoch = raft->epoch;
+    node->checked_voted = voted;
+}
+
 static void watch(struct sim *sim, void *context) {
     struct rig *rig = context;
     (void)sim;
@@ -31,6 +49,7 @@ static void watch(struct sim *sim, void *context) {
         struct rig_node *node = &rig->nodes[i];
         if (!node->process || !node->quorum || node->failed) continue;
         quorum_check(node->quorum);
+        check_vote_is_durable(node);
         if (!quorum_is_leader(node->quorum)) continue;
         leader_epoch epoch = quorum_epoch(node->quorum);
         assert_true(epoch > 0 && epoch < (leader_epoch)countof(rig->leaders));
@@ -267,6 +286,7 @@ bool rig_try_start(struct rig *rig, uint32_t number, char *why, size_t why_size)
     node->next = 0;
     node->epoch = 0;
     node->leader = -1;
+    node->checked_epoch = node->checked_voted = -1;
     node->bootstrap_records = node->snapshots_loaded = 0;
     node->in_bootstrap = node->in_snapshot = node->failed = node->stopped = false;
     struct quorum_options options = rig->options;

@@ -96,6 +96,8 @@ TEST(kafkas_directory_is_taken_over) {
     struct io_files files = sim_host_files(rig.nodes[0].host);
     assert_int_equal(files.vtable->make_directory(files.self, "/m"), 0);
     assert_int_equal(files.vtable->make_directory(files.self, "/m/__cluster_metadata-0"), 0);
+    assert_int_equal(files.vtable->sync_directory(files.self, "/"), 0);
+    assert_int_equal(files.vtable->sync_directory(files.self, "/m"), 0);
     copy_in("meta.properties", true);
     static const char *const names[] = {"00000000000000000000-0000000000.checkpoint", "00000000000000000000.log", "00000000000000000051-0000000001.checkpoint",
                                         "00000000000000000084.snapshot", "leader-epoch-checkpoint", "partition.metadata", "quorum-state"};
@@ -401,6 +403,7 @@ TEST(stopping_leader_hands_over) {
 /* Random trouble for three voters and an observer: kills, power cuts, cut wires, small snapshots and fetches. While it
  * lasts nothing that was committed anywhere is contradicted (the observer's checks); when it ends, all of them agree. */
 TEST(nodes_agree_whatever_happens) {
+    uint32_t epochs = 0, loaded = 0, committed = 0;
     for (uint64_t seed = 1; seed <= 12; seed++) {
         struct random random;
         random_seed(&random, seed);
@@ -440,10 +443,15 @@ TEST(nodes_agree_whatever_happens) {
             leader = rig_await_leader(&rig);
         }
         rig_await_all(&rig, last);
+        epochs += (uint32_t)quorum_epoch(leader->quorum);
+        committed += leader->state.count;
+        for (uint32_t i = 0; i < 4; i++) loaded += rig.nodes[i].snapshots_loaded;
         for (uint32_t i = 1; i < 4; i++) {
             assert_int_equal(rig.nodes[i].state.count, rig.nodes[0].state.count);
             assert_memory_equal(rig.nodes[i].state.values, rig.nodes[0].state.values, rig.nodes[0].state.count * sizeof(uint32_t));
         }
         rig_close(&rig);
     }
+    print_message("%u values committed over %u epochs, %u snapshots loaded\n", committed, epochs, loaded);
+    assert_true(epochs > 60 && committed > 1000 && loaded > 10);
 }
