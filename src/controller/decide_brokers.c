@@ -98,7 +98,9 @@ enum kafka_error decide_register_broker(struct decide *d, const struct broker_re
     if (!span_equal(in->cluster_id, d->settings->cluster_id)) return KAFKA_INCONSISTENT_CLUSTER_ID;
     const struct image_broker *before = image_broker(d->image, in->broker_id);
     bool is_same = before && uuid_equal(before->incarnation, in->incarnation_id);
-    if (before && !is_same && sessions_is_valid(d->sessions, in->broker_id, d->now_ms) && !(former_is_gone && has_same_directories(before, in)))
+    /* A fenced one serves nobody: whoever comes last is it. */
+    if (before && !is_same && !before->fenced && sessions_is_valid(d->sessions, in->broker_id, d->now_ms) &&
+        !(former_is_gone && has_same_directories(before, in)))
         return KAFKA_DUPLICATE_BROKER_REGISTRATION;
     if (in->is_migrating_zk_broker) return KAFKA_BROKER_ID_NOT_REGISTERED;
     enum kafka_error error = mv_has_directories(decide_mv(d)) ? check_directories(d, in) : KAFKA_NONE;

@@ -252,6 +252,11 @@ static struct refusal create_one(struct decide *d, struct wish *wish) {
                                        .value = wish->configs.entries[i].value};
         decide_record(d, &config_record_message, 0, &config);
     }
+    struct span own_minimum;
+    if (decide_elr_is_on(d) && config_values_get(&wish->configs, SPAN_LITERAL("min.insync.replicas"), &own_minimum)) {
+        struct clear_elr_record clear = {.topic_name = name}; /* as with every change of that config */
+        decide_record(d, &clear_elr_record_message, 0, &clear);
+    }
     refusal = new_partitions(d, wish, topic.topic_id);
     if (refusal.error || d->failed) return refusal;
     wish->out->topic_id = topic.topic_id;
