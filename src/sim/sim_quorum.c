@@ -477,6 +477,16 @@ static void lagging(struct world *world, char *out, size_t size) {
     }
 }
 
+static void say_raft(struct world *world, uint32_t number) {
+    struct program *program = program_of(world, number);
+    char line[2048];
+    struct text text;
+    if (!program || !program->quorum || !quorum_raft(program->quorum)) return;
+    text_init(&text, line, sizeof line);
+    raft_text(quorum_raft(program->quorum), &text);
+    printf("node %u: %s\n", number, line);
+}
+
 void sim_quorum_run(struct run *run, uint32_t voters);
 
 void sim_quorum_run(struct run *run, uint32_t voters) {
@@ -493,7 +503,7 @@ void sim_quorum_run(struct run *run, uint32_t voters) {
     world->segment_bytes = (uint32_t)run_setting(run, "segment_kib", 8, 64) << 10;
     world->snapshot_bytes = (uint64_t)run_setting(run, "snapshot_kib", 1, 40) << 10;
     world->retention_bytes = run_chance(run, "short_retention", 60) ? 4096 : UINT64_C(1) << 40;
-    world->fetch_bytes = (uint32_t)run_setting(run, "fetch_bytes", 100, 20000);
+    world->fetch_bytes = (uint32_t)run_setting(run, "fetch_bytes", 100, 5000); /* what comes at once must fit into a segment, as with Kafka */
     world->piece_bytes = (uint32_t)run_setting(run, "piece_bytes", 50, 4000);
     cluster_init(&world->cluster, run, world->nodes, 1, 0);
     world->cluster.owner = world;
@@ -516,11 +526,14 @@ void sim_quorum_run(struct run *run, uint32_t voters) {
         if (!sim_run_while_not(run->sim, is_live, world, RUN_LIVE_WITHIN) && !sim_has_failed(run->sim)) {
             char text[200];
             lagging(world, text, sizeof text);
+            for (uint32_t n = 0; n < world->nodes; n++) say_raft(world, n);
             sim_fail(run->sim, "liveness", "60 s after all is well again, %lld is not committed everywhere (%lld is somewhere; given to:%s)",
                      (long long)world->marker, (long long)world->committed, text);
         }
     }
     if (sim_has_failed(run->sim)) return;
+    if (run->options->verbose) printf("%llu snapshots taken, %llu loaded, %lld committed\n", (unsigned long long)world->snapshots_taken,
+                                      (unsigned long long)world->snapshots_loaded, (long long)world->committed);
     while (!list_is_empty(&endings)) {
         struct ending *ending = LIST_ITEM(list_pop(&endings), struct ending, all);
         sim_cancel(run->sim, &ending->event);
