@@ -121,6 +121,15 @@ static void note_config(void *context, const struct image_config *before, const 
     ((struct broker *)context)->settings_changed = true;
 }
 
+/* Once this life of the broker is unfenced: what came before then is answered now. */
+static void begin_to_serve(struct broker *broker) {
+    const struct image_broker *self = image_broker(broker->image, broker->node->id);
+    if (broker->serves || !self || self->fenced || !uuid_equal(self->incarnation, broker->node->incarnation)) return;
+    broker->serves = true;
+    struct list *node;
+    while ((node = list_pop(&broker->held))) request_start(LIST_ITEM(node, struct request, node));
+}
+
 void broker_image(struct broker *broker, struct image *image) {
     static const struct image_visitor visitor = {.topic = topic_changed, .partition = partition_changed, .config = note_config};
     struct image_visitor own = visitor;
@@ -133,6 +142,7 @@ void broker_image(struct broker *broker, struct image *image) {
     image_drop(broker->previous);
     broker->previous = NULL;
     coordinators_follow_image(broker->coordinators);
+    begin_to_serve(broker);
     broker_wants_turn_end(broker);
 }
 
@@ -157,6 +167,7 @@ enum err broker_open(struct broker **out, const struct broker_options *options) 
     list_init(&broker->partitions_changed);
     list_init(&broker->clients);
     list_init(&broker->requests_free);
+    list_init(&broker->held);
     list_init(&broker->creations);
     list_init(&broker->producer_ids.waiting);
     broker->sessions = POOL_NEW(shard->pool, struct fetch_sessions);
@@ -185,6 +196,8 @@ void broker_stop(struct broker *broker) {
     MAP_EACH(node, &broker->partitions) purgatory_place_changed(&MAP_EACH_ITEM(node, struct partition, node)->place);
     wake(broker);
     coordinators_stop(broker);
+    struct list *node;
+    while ((node = list_pop(&broker->held))) request_refuse(LIST_ITEM(node, struct request, node), "stopping");
 }
 
 void broker_free(struct broker *broker) {

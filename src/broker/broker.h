@@ -103,7 +103,8 @@ struct broker {
     uint32_t creations_count;
     uint64_t serial;
     struct { uint64_t requests, bytes_in, refused; } metrics;
-    bool stopping, settings_changed;
+    struct list held;                       /* struct request: came before this broker served */
+    bool serves, stopping, settings_changed;
 };
 
 struct broker_options {
@@ -120,6 +121,9 @@ void broker_stop(struct broker *broker);
 /* After the store has stopped, so that no log calls back, and with no connection left. NULL is fine. */
 void broker_free(struct broker *broker);
 
+/* What a connection of a listener needs (net.h); its context is the struct broker_listener. */
+extern const struct conn_owner broker_connections;
+
 /* ---- For the files of this folder */
 
 void broker_wants_turn_end(struct broker *broker);
@@ -128,3 +132,7 @@ void broker_trace(struct broker *broker, const char *format, ...) printf_like(2,
 bool broker_topic_id(const struct broker *broker, struct span name, struct uuid *out);
 bool broker_topic_exists(const struct broker *broker, struct uuid id);
 struct config_view broker_config_view(const struct broker *broker);
+
+/* The rest of the door: metadata from the quorum, and the broker's life in the cluster. */
+#include "broker/meta_follow.h"
+#include "broker/register.h"

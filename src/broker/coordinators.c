@@ -37,99 +37,6 @@ static struct coord_now now_of(struct broker *broker) {
     return (struct coord_now){.now_ms = shard_now(broker->shard) / NS_PER_MS, .wall_ms = shard_wall(broker->shard), .random = &broker->random};
 }
 
-static struct group_now group_now_of(const struct coord_now *now) {
-    return (struct group_now){.now_ms = now->now_ms, .wall_ms = now->wall_ms, .random = now->random};
-}
-
-/* ---- the machine, as its host wants it -------------------------------------------------------------------------- */
-
-static_assert(sizeof(struct group_record) == sizeof(struct coord_record), "the same two spans");
-
-static void carry_over(struct group_effects *effects, struct coord_decision *out) {
-    for (uint32_t i = 0; i < effects->count; i++) coord_record_add(out, effects->records[i].key, effects->records[i].value);
-    if (effects->count) {
-        out->producer_id = effects->producer_id;
-        out->producer_epoch = effects->producer_epoch;
-    }
-    if (effects->marker != GROUP_MARKER_NONE) {
-        out->marker = effects->marker == GROUP_MARKER_COMMIT ? COORD_MARKER_COMMIT : COORD_MARKER_ABORT;
-        out->coordinator_epoch = effects->coordinator_epoch;
-    }
-    struct list *node;
-    while ((node = list_pop(&effects->completed))) {
-        struct group_call *call = container_of(LIST_ITEM(node, struct group_request, node), struct group_call, group);
-        coord_complete(out, &call->coord);
-    }
-    if (effects->failed) out->failed = true;
-}
-
-static void decide(void *self, struct coord_request *request, const struct coord_now *now, struct coord_decision *out) {
-    struct coordinator *coordinator = self;
-    struct group_call *call = container_of(request, struct group_call, coord);
-    struct group_effects effects;
-    struct group_now group_now = group_now_of(now);
-    group_effects_init(&effects, out->arena);
-    group_decide(coordinator->machine, &call->group, &group_now, &effects);
-    carry_over(&effects, out);
-}
-
-static bool apply(void *self, const struct coord_batch *batch, log_offset base, bool live) {
-    struct coordinator *coordinator = self;
-    struct group_batch group = {.records = (const struct group_record *)(const void *)batch->records, .count = batch->count,
-                                .producer_id = batch->producer_id, .producer_epoch = batch->producer_epoch};
-    group.marker = batch->marker == COORD_MARKER_COMMIT  ? GROUP_MARKER_COMMIT
-                   : batch->marker == COORD_MARKER_ABORT ? GROUP_MARKER_ABORT
-                                                         : GROUP_MARKER_NONE;
-    uint64_t unreadable = group_unreadable_records(coordinator->machine);
-    bool fine = group_apply(coordinator->machine, &group, base, live);
-    /* A record that cannot be read is kept in the log and skipped: it must not keep all others from being served. */
-    return fine || group_unreadable_records(coordinator->machine) != unreadable;
-}
-
-static void applied(void *self, const struct coord_now *now, struct coord_decision *out) {
-    struct coordinator *coordinator = self;
-    struct group_effects effects;
-    struct group_now group_now = group_now_of(now);
-    group_effects_init(&effects, out->arena);
-    group_applied(coordinator->machine, &group_now, &effects);
-    carry_over(&effects, out);
-}
-
-static void refused(void *self, const struct coord_now *now, enum kafka_error error, struct coord_decision *out) {
-    struct coordinator *coordinator = self;
-    struct group_effects effects;
-    struct group_now group_now = group_now_of(now);
-    group_effects_init(&effects, out->arena);
-    group_refused(coordinator->machine, &group_now, error, &effects);
-    carry_over(&effects, out);
-}
-
-static void tick(void *self, const struct coord_now *now, struct coord_decision *out) {
-    struct coordinator *coordinator = self;
-    struct group_effects effects;
-    struct group_now group_now = group_now_of(now);
-    group_effects_init(&effects, out->arena);
-    group_tick(coordinator->machine, &group_now, &effects);
-    carry_over(&effects, out);
-}
-
-static void loaded(void *self, const struct coord_now *now, struct coord_decision *out) {
-    struct coordinator *coordinator = self;
-    struct group_effects effects;
-    struct group_now group_now = group_now_of(now);
-    group_effects_init(&effects, out->arena);
-    group_loaded(coordinator->machine, &group_now, &effects);
-    carry_over(&effects, out);
-}
-
-static time_ms machine_deadline(void *self) {
-    return group_next_deadline(((struct coordinator *)self)->machine);
-}
-
-static void reset(void *self) {
-    group_reset(((struct coordinator *)self)->machine);
-}
-
 /* ---- the log below ------------------------------------------------------------------------------------------------ */
 
 static enum kafka_error log_append_batch(void *self, const struct coord_batch *batch, log_offset *end) {
@@ -249,14 +156,14 @@ static log_offset log_committed_of(void *self) {
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
 static void answer_with(struct group_call *call, enum kafka_error error) {
-    call->group.error = error;
-    call->group.answer.any = NULL;
-    (void)!group_error_answer(&call->group, error);
+    call->coord.group.error = error;
+    call->coord.group.answer.any = NULL;
+    (void)!group_error_answer(&call->coord.group, error);
     call->done(call);
 }
 
 static void replied(struct coord_request *request) {
-    struct group_call *call = container_of(request, struct group_call, coord);
+    struct group_call *call = container_of(container_of(request, struct coord_group_request, host), struct group_call, coord);
     if (request->error) answer_with(call, request->error);
     else call->done(call);
 }
@@ -279,7 +186,7 @@ static void coordinator_progress(struct coordinator *coordinator) {
     struct coord_now now = now_of(broker);
     if (coord_state(coordinator->coord) == COORD_SERVING) {
         struct list *node;
-        while ((node = list_pop(&coordinator->waiting))) coord_request(coordinator->coord, &LIST_ITEM(node, struct group_call, node)->coord, &now);
+        while ((node = list_pop(&coordinator->waiting))) coord_request(coordinator->coord, &LIST_ITEM(node, struct group_call, node)->coord.host, &now);
     }
     time_ms deadline = coord_next_deadline(coordinator->coord);
     if (!list_is_empty(&coordinator->waiting)) {
@@ -370,8 +277,7 @@ static struct coordinator *make(struct coordinators *all, partition_index index)
     struct coord_options options = {
         .pool = pool, .requests_max = REQUESTS_MAX,
         .log = {.self = coordinator, .append = log_append_batch, .read = log_read_batches, .end = log_end_of, .committed = log_committed_of},
-        .machine = {.self = coordinator, .decide = decide, .apply = apply, .applied = applied, .refused = refused, .tick = tick,
-                    .next_deadline = machine_deadline, .loaded = loaded, .reset = reset},
+        .machine = coord_group_machine(coordinator->machine), .codecs = &broker->codecs,
     };
     if (coord_open(&coordinator->coord, &options)) goto fail;
     if (!map_insert(&all->by_partition, &coordinator->node, hash_u64((uint32_t)index))) goto fail;
@@ -421,7 +327,7 @@ enum kafka_error coordinators_place(const struct broker *broker, struct span gro
 void coordinators_group_call(struct coordinators *all, partition_index partition, struct group_call *call) {
     enum kafka_error why;
     struct coordinator *coordinator = get(all, partition, &why);
-    call->coord.reply = replied;
+    call->coord.host.reply = replied;
     if (!coordinator) {
         answer_with(call, why);
         return;
@@ -429,7 +335,7 @@ void coordinators_group_call(struct coordinators *all, partition_index partition
     call->coordinator = coordinator;
     if (coord_state(coordinator->coord) == COORD_SERVING) {
         struct coord_now now = now_of(all->broker);
-        coord_request(coordinator->coord, &call->coord, &now);
+        coord_request(coordinator->coord, &call->coord.host, &now);
     } else {
         list_push(&coordinator->waiting, &call->node);
     }
@@ -459,8 +365,8 @@ void coordinators_follow_image(struct coordinators *all) {
 
 static void topic_forgotten(struct group_call *call) {
     struct broker *broker = call->coordinator->broker;
-    arena_destroy(call->group.arena);
-    pool_free(broker->shard->pool, call->group.arena, sizeof(struct arena));
+    arena_destroy(call->coord.group.arena);
+    pool_free(broker->shard->pool, call->coord.group.arena, sizeof(struct arena));
     pool_free(broker->shard->pool, call, sizeof *call);
 }
 
@@ -477,10 +383,10 @@ void coordinators_topic_deleted(struct coordinators *all, struct span name, stru
             return;
         }
         arena_init(arena, pool, 0);
-        call->group.type = GROUP_TOPIC_DELETED;
-        call->group.arena = arena;
-        call->group.topic.name = span_of(arena_copy(arena, name.data, name.size), name.size);
-        call->group.topic.id = id;
+        call->coord.group.type = GROUP_TOPIC_DELETED;
+        call->coord.group.arena = arena;
+        call->coord.group.topic.name = span_of(arena_copy(arena, name.data, name.size), name.size);
+        call->coord.group.topic.id = id;
         call->done = topic_forgotten;
         call->coordinator = coordinator;
         coordinators_group_call(all, coordinator->index, call);

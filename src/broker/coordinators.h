@@ -16,8 +16,7 @@ struct coordinators;
 /* One group's request on its way into a coordinator. `done` runs once, never from within coordinators_group_call's
  * caller's loop over a list that it changes: it may run from within the call. */
 struct group_call {
-    struct coord_request coord;      /* the host's */
-    struct group_request group;      /* filled in but for `error` and `answer` */
+    struct coord_group_request coord; /* coord.group is filled in but for `error` and `answer` */
     struct list node;                /* waiting for the loading */
     struct coordinator *coordinator;
     void (*done)(struct group_call *call);

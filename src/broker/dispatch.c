@@ -66,7 +66,7 @@ static struct request *request_take(struct broker *broker) {
     return request;
 }
 
-static void start(struct request *request, struct span body) {
+void request_start(struct request *request) {
     const struct api_row *row = request->row;
     bool served = request->version >= row->version_min && request->version <= row->version_max;
     request->in = arena_alloc(&request->arena, row->size);
@@ -75,7 +75,7 @@ static void start(struct request *request, struct span body) {
         return;
     }
     if (served) {
-        enum err err = wire_decode(request->api->request, request->version, request->in, body, &request->arena, NULL);
+        enum err err = wire_decode(request->api->request, request->version, request->in, request->body, &request->arena, NULL);
         if (err) {
             request_refuse(request, err_text(err));
             return;
@@ -136,7 +136,10 @@ static enum frame_verdict on_frame(struct conn *conn, struct conn_slot *slot, st
     if (!overlaps) client->exclusive++;
     broker->metrics.requests++;
     broker->metrics.bytes_in += frame.size;
-    start(request, body);
+    request->body = body;
+    /* Until this broker serves, requests wait: an answer that knows no broker would only confuse. */
+    if (broker->serves) request_start(request);
+    else list_push(&broker->held, &request->node);
     return FRAME_TAKEN;
 not_taken:
     if (verdict == FRAME_REFUSED) broker->metrics.refused++;
@@ -157,4 +160,4 @@ static void on_freed(struct conn *conn) {
 }
 
 /* A range of a log that was not in memory is checked as it is brought in [L3]. */
-const struct conn_owner dispatch_owner = {.on_open = on_open, .on_frame = on_frame, .on_closed = on_closed, .on_freed = on_freed};
+const struct conn_owner broker_connections = {.on_open = on_open, .on_frame = on_frame, .on_closed = on_closed, .on_freed = on_freed};

@@ -13,7 +13,7 @@ struct api_row {
 const struct api_row *api_row(int16_t key);    /* NULL: not served */
 const struct api_row *api_rows(uint32_t *count);
 
-/* The connections' callbacks (net.h). */
-extern const struct conn_owner dispatch_owner;
 void request_free(struct request *request);
+/* Decodes and hands it to its handler. */
+void request_start(struct request *request);
 enum kafka_error kafka_error_of(enum err err);

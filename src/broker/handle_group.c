@@ -31,7 +31,7 @@ static struct group_share *share_new(struct request *request, enum group_request
     struct group_share *share = REQUEST_NEW(request, struct group_share);
     if (!share) return NULL;
     arena_init_travelling(&share->share.arena, request->broker->shard->pool, 0);
-    struct group_request *group = &share->call.group;
+    struct group_request *group = &share->call.coord.group;
     list_init(&group->node);
     group->type = type;
     group->version = request->version;
@@ -47,11 +47,11 @@ static void send(struct request *request, struct group_share *share, struct span
     uint32_t shard = 0;
     enum kafka_error error = coordinators_place(request->broker, group_id, &share->partition, &shard);
     if (error) {
-        share->call.group.error = error;
+        share->call.coord.group.error = error;
         /* The arena is this request's for now, and goes with it like the others. */
         share->share.next = request->shares;
         request->shares = &share->share;
-        if (!group_error_answer(&share->call.group, error)) share->call.group.answer.any = NULL;
+        if (!group_error_answer(&share->call.coord.group, error)) share->call.coord.group.answer.any = NULL;
         return;
     }
     share->is_placed = true;
@@ -62,7 +62,7 @@ static void send(struct request *request, struct group_share *share, struct span
 
 static void single_joined(struct request *request) {
     struct group_share *share = request->work;
-    if (share->call.group.answer.any) request_reply(request, share->call.group.answer.any);
+    if (share->call.coord.group.answer.any) request_reply(request, share->call.coord.group.answer.any);
     else request_refuse(request, "no memory for the answer");
 }
 
@@ -82,7 +82,7 @@ void handle_join_group(struct request *request) {
     const struct join_group_request *in = request->in;
     struct group_share *share = single(request, GROUP_JOIN);
     if (!share) return;
-    share->call.group.join = in;
+    share->call.coord.group.join = in;
     send_single(request, share, in->group_id);
 }
 
@@ -90,7 +90,7 @@ void handle_sync_group(struct request *request) {
     const struct sync_group_request *in = request->in;
     struct group_share *share = single(request, GROUP_SYNC);
     if (!share) return;
-    share->call.group.sync = in;
+    share->call.coord.group.sync = in;
     send_single(request, share, in->group_id);
 }
 
@@ -98,7 +98,7 @@ void handle_heartbeat(struct request *request) {
     const struct heartbeat_request *in = request->in;
     struct group_share *share = single(request, GROUP_HEARTBEAT);
     if (!share) return;
-    share->call.group.heartbeat = in;
+    share->call.coord.group.heartbeat = in;
     send_single(request, share, in->group_id);
 }
 
@@ -106,7 +106,7 @@ void handle_leave_group(struct request *request) {
     const struct leave_group_request *in = request->in;
     struct group_share *share = single(request, GROUP_LEAVE);
     if (!share) return;
-    share->call.group.leave = in;
+    share->call.coord.group.leave = in;
     send_single(request, share, in->group_id);
 }
 
@@ -123,12 +123,12 @@ struct commit_work {
 static void commit_joined(struct request *request) {
     struct commit_work *work = request->work;
     if (work->share) {
-        const struct offset_commit_response *answer = work->share->call.group.answer.offset_commit;
+        const struct offset_commit_response *answer = work->share->call.coord.group.answer.offset_commit;
         uint32_t n = 0;
         for (int32_t t = 0; answer && t < answer->topics_count; t++)
             for (int32_t p = 0; p < answer->topics[t].partitions_count && n < work->open_count; p++)
                 *work->open[n++] = answer->topics[t].partitions[p].error_code;
-        for (; n < work->open_count; n++) *work->open[n] = (int16_t)(work->share->call.group.error ? work->share->call.group.error : KAFKA_UNKNOWN_SERVER_ERROR);
+        for (; n < work->open_count; n++) *work->open[n] = (int16_t)(work->share->call.coord.group.error ? work->share->call.coord.group.error : KAFKA_UNKNOWN_SERVER_ERROR);
     }
     request_reply(request, &work->response);
 }
@@ -185,7 +185,7 @@ void handle_offset_commit(struct request *request) {
     if (work->open_count) {
         work->share = share_new(request, GROUP_OFFSET_COMMIT);
         if (!work->share) return;
-        work->share->call.group.offset_commit = &work->asked;
+        work->share->call.coord.group.offset_commit = &work->asked;
         send(request, work->share, in->group_id);
     }
     fanout_sent(request);
@@ -273,7 +273,7 @@ static void offsets_joined(struct request *request) {
     struct offset_fetch_response *out = &work->response;
     const struct offset_fetch_request *in = request->in;
     if (request->version < 8) {
-        const fetched_group *group = work->shares[0]->call.group.answer.offset_fetch;
+        const fetched_group *group = work->shares[0]->call.coord.group.answer.offset_fetch;
         if (!group) {
             request_refuse(request, "no memory for the answer");
             return;
@@ -292,7 +292,7 @@ static void offsets_joined(struct request *request) {
         return;
     }
     for (int32_t g = 0; g < work->count; g++) {
-        const fetched_group *answer = work->shares[g]->call.group.answer.offset_fetch;
+        const fetched_group *answer = work->shares[g]->call.coord.group.answer.offset_fetch;
         fetched_group *group = &out->groups[out->groups_count++];
         if (answer) *group = *answer;
         else group->error_code = KAFKA_UNKNOWN_SERVER_ERROR;
@@ -379,8 +379,8 @@ void handle_offset_fetch(struct request *request) {
         if (!resolve_ids(request, work, g)) return;
         work->shares[g] = share_new(request, GROUP_OFFSET_FETCH);
         if (!work->shares[g]) return;
-        work->shares[g]->call.group.offset_fetch.group = &work->asked[g];
-        work->shares[g]->call.group.offset_fetch.require_stable = request->version >= 7 && in->require_stable;
+        work->shares[g]->call.coord.group.offset_fetch.group = &work->asked[g];
+        work->shares[g]->call.coord.group.offset_fetch.require_stable = request->version >= 7 && in->require_stable;
     }
     fanout_begin(request, offsets_joined);
     for (int32_t g = 0; g < work->count; g++) send(request, work->shares[g], work->asked[g].group_id);
@@ -404,10 +404,10 @@ static void describe_joined(struct request *request) {
         return;
     }
     for (int32_t g = 0; g < in->groups_count; g++) {
-        const struct describe_groups_response_described_group *answer = work->shares[g]->call.group.answer.describe;
+        const struct describe_groups_response_described_group *answer = work->shares[g]->call.coord.group.answer.describe;
         struct describe_groups_response_described_group *group = &out->groups[out->groups_count++];
         if (answer) *group = *answer;
-        else group->error_code = (int16_t)(work->shares[g]->call.group.error ? work->shares[g]->call.group.error : KAFKA_UNKNOWN_SERVER_ERROR);
+        else group->error_code = (int16_t)(work->shares[g]->call.coord.group.error ? work->shares[g]->call.coord.group.error : KAFKA_UNKNOWN_SERVER_ERROR);
         group->group_id = in->groups[g];
         group->authorized_operations = INT32_MIN;
         if (request->version >= 3 && in->include_authorized_operations && group->error_code == KAFKA_NONE) group->authorized_operations = GROUP_OPERATIONS;
@@ -424,7 +424,7 @@ void handle_describe_groups(struct request *request) {
     if (!(work->shares = REQUEST_ARRAY(request, (size_t)in->groups_count, struct group_share *))) return;
     for (int32_t g = 0; g < in->groups_count; g++) {
         if (!(work->shares[g] = share_new(request, GROUP_DESCRIBE))) return;
-        work->shares[g]->call.group.group_id = in->groups[g];
+        work->shares[g]->call.coord.group.group_id = in->groups[g];
     }
     fanout_begin(request, describe_joined);
     for (int32_t g = 0; g < in->groups_count; g++) send(request, work->shares[g], in->groups[g]);
@@ -470,11 +470,11 @@ static void list_run(struct share *base) {
         call->share = share;
         call->next = share->calls;
         share->calls = call;
-        list_init(&call->call.group.node);
-        call->call.group.type = GROUP_LIST;
-        call->call.group.version = share->version;
-        call->call.group.arena = &base->arena;
-        call->call.group.list = share->asked;
+        list_init(&call->call.coord.group.node);
+        call->call.coord.group.type = GROUP_LIST;
+        call->call.coord.group.version = share->version;
+        call->call.coord.group.arena = &base->arena;
+        call->call.coord.group.list = share->asked;
         call->call.done = list_call_done;
         share->waiting++;
         coordinators_group_call(coordinators, p, &call->call);
@@ -489,8 +489,8 @@ static void list_joined(struct request *request) {
     for (uint32_t i = 0; i < request->broker->shards; i++) {
         if (work->shares[i].failed) out->error_code = KAFKA_UNKNOWN_SERVER_ERROR;
         for (const struct list_call *call = work->shares[i].calls; call; call = call->next) {
-            const struct list_groups_response *answer = call->call.group.answer.list;
-            if (call->call.group.error) out->error_code = (int16_t)call->call.group.error;
+            const struct list_groups_response *answer = call->call.coord.group.answer.list;
+            if (call->call.coord.group.error) out->error_code = (int16_t)call->call.coord.group.error;
             else if (answer && answer->error_code) out->error_code = answer->error_code;
             else if (answer) count += answer->groups_count;
         }
@@ -503,8 +503,8 @@ static void list_joined(struct request *request) {
         }
         for (uint32_t i = 0; i < request->broker->shards; i++)
             for (const struct list_call *call = work->shares[i].calls; call; call = call->next)
-                for (int32_t g = 0; call->call.group.answer.list && g < call->call.group.answer.list->groups_count; g++)
-                    out->groups[out->groups_count++] = call->call.group.answer.list->groups[g];
+                for (int32_t g = 0; call->call.coord.group.answer.list && g < call->call.coord.group.answer.list->groups_count; g++)
+                    out->groups[out->groups_count++] = call->call.coord.group.answer.list->groups[g];
     }
     request_reply(request, out);
 }

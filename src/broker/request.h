@@ -34,12 +34,13 @@ struct client {
 enum request_state { REQUEST_RUNNING, REQUEST_ANSWERED };
 
 struct request {
-    struct list node;              /* in broker->requests_free */
+    struct list node;              /* in broker->requests_free or ->held */
     struct client *client;
     struct broker *broker;
     struct arena arena;
     struct conn_slot *slot;        /* where the answer goes */
     struct slab *slab;             /* shares: the frame's memory */
+    struct span body;              /* the frame behind its header */
     const struct api_row *row;
     const struct wire_api *api;
     struct request_header header;

@@ -24,7 +24,9 @@ struct core {
 struct shard_group {
     struct pool *pool;                    /* borrows: the first io's */
     uint32_t count;
-    _Atomic bool stopping;
+    _Atomic bool stopping, interrupted;
+    void (*on_interrupt)(void *context);
+    void *interrupt_context;
     struct core *cores[SHARDS_MAX];       /* owns */
 };
 
@@ -230,12 +232,27 @@ uint32_t shard_turn(struct shard *shard, time_ns deadline) {
 }
 
 static void loop(struct shard *shard) {
-    while (!atomic_load_explicit(&shard->group->stopping, memory_order_acquire)) shard_turn(shard, INT64_MAX);
+    struct shard_group *group = shard->group;
+    while (!atomic_load_explicit(&group->stopping, memory_order_acquire)) {
+        shard_turn(shard, INT64_MAX);
+        if (shard->index == 0 && atomic_exchange_explicit(&group->interrupted, false, memory_order_acq_rel) && group->on_interrupt)
+            group->on_interrupt(group->interrupt_context);
+    }
 }
 
 static void *thread_main(void *context) {
     loop(context);
     return NULL;
+}
+
+void shard_on_interrupt(struct shard_group *group, void (*run)(void *context), void *context) {
+    group->on_interrupt = run;
+    group->interrupt_context = context;
+}
+
+void shard_interrupt(struct shard_group *group) {
+    atomic_store(&group->interrupted, true);
+    io_wake(group->cores[0]->shard.io);
 }
 
 void shard_stop(struct shard_group *group) {

@@ -63,6 +63,9 @@ enum err shard_group_run(struct shard_group *group);
 uint32_t shard_turn(struct shard *shard, time_ns deadline);
 /* The next time at which a timer wants to run; INT64_MAX: none. 0: there is work now. */
 time_ns shard_next_deadline(const struct shard *shard);
+/* From a signal's handler: `run` is called on shard 0, between two of its turns. */
+void shard_on_interrupt(struct shard_group *group, void (*run)(void *context), void *context);
+void shard_interrupt(struct shard_group *group);
 void shard_stop(struct shard_group *group); /* from any thread: the loops end after their turn */
 
 /* On the sending shard's thread (before shard_group_run: on the one that opened the group). Others see it, and are woken,

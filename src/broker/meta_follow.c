@@ -1,0 +1,175 @@
+#include "broker/meta_follow.h"
+
+/* One image on its way to one shard. The next goes when this one is back: what came between is skipped. */
+struct publication {
+    struct message message;
+    struct meta_follow *follow;
+    struct image *image;   /* on its way: the shard's when it arrives */
+    uint32_t shard;
+    bool is_away, is_stale;
+};
+
+struct meta_follow {
+    struct quorum_listener listener;
+    struct meta_follow_options options;
+    struct shard *shard;
+    struct delta *delta;
+    struct arena scratch;
+    struct image *image;   /* as last published */
+    struct turn_hook hook;
+    struct publication publications[SHARDS_MAX];
+    struct image_position position;
+    bool in_bootstrap, has_failed, has_stopped, changed;
+};
+
+static struct meta_follow *of(struct quorum_listener *listener) {
+    return container_of(listener, struct meta_follow, listener);
+}
+
+static void fail(struct meta_follow *follow, const char *why) {
+    if (follow->has_failed) return;
+    follow->has_failed = true;
+    if (follow->options.on_failed) follow->options.on_failed(follow->options.context, why);
+}
+
+/* ---- publishing --------------------------------------------------------------------------------------------------- */
+
+static void publish_to(struct publication *publication);
+
+static void is_back(struct shard *shard, struct message *message) {
+    struct publication *publication = container_of(message, struct publication, message);
+    publication->is_away = false;
+    if (publication->is_stale && !publication->follow->has_stopped) publish_to(publication);
+}
+
+static void arrives(struct shard *shard, struct message *message) {
+    struct publication *publication = container_of(message, struct publication, message);
+    struct broker *broker = shard->roles[ROLE_BROKER];
+    struct image *image = publication->image;
+    publication->image = NULL;
+    if (broker && !broker->stopping) broker_image(broker, image);
+    else image_drop(image);
+    message->run = is_back;
+    shard_send(shard, publication->follow->shard->index, message);
+}
+
+static void publish_to(struct publication *publication) {
+    struct meta_follow *follow = publication->follow;
+    if (publication->is_away) {
+        publication->is_stale = true;
+        return;
+    }
+    publication->is_stale = false;
+    publication->is_away = true;
+    publication->image = image_hold(follow->image);
+    publication->message.run = arrives;
+    shard_send(follow->shard, publication->shard, &publication->message);
+}
+
+static void turn_ends(struct turn_hook *hook) {
+    struct meta_follow *follow = container_of(hook, struct meta_follow, hook);
+    if (!follow->changed || follow->has_stopped || follow->has_failed) return;
+    follow->changed = false;
+    delta_set_position(follow->delta, follow->position);
+    struct image *image = delta_visible(follow->delta);
+    if (!image) {
+        fail(follow, "there is no memory for the metadata");
+        return;
+    }
+    image_drop(follow->image);
+    follow->image = image;
+    for (uint32_t i = 0; i < shard_count(follow->shard->group); i++) publish_to(&follow->publications[i]);
+    if (follow->options.on_image) follow->options.on_image(follow->options.context, image);
+}
+
+/* ---- what the quorum hands up --------------------------------------------------------------------------------------- */
+
+static void take(struct meta_follow *follow, const struct quorum_batch *batch) {
+    if (follow->in_bootstrap || follow->has_failed) return; /* the controller writes what format left into the log */
+    for (uint32_t i = 0; i < batch->count; i++) {
+        enum err err = delta_apply(follow->delta, batch->values[i], &follow->scratch);
+        arena_reset(&follow->scratch);
+        if (err) {
+            fail(follow, delta_error(follow->delta));
+            return;
+        }
+    }
+    follow->position = (struct image_position){.offset = batch->last + 1, .epoch = batch->epoch, .timestamp_ms = batch->timestamp};
+}
+
+static void on_snapshot_begin(struct quorum_listener *listener, struct raft_snapshot_id id, bool bootstrap) {
+    struct meta_follow *follow = of(listener);
+    follow->in_bootstrap = bootstrap;
+    if (!bootstrap && delta_clear(follow->delta)) fail(follow, "there is no memory for the metadata");
+}
+
+static void on_snapshot_records(struct quorum_listener *listener, const struct quorum_batch *batch) {
+    take(of(listener), batch);
+}
+
+static void on_snapshot_end(struct quorum_listener *listener, bool ok) {
+    struct meta_follow *follow = of(listener);
+    bool counts = ok && !follow->in_bootstrap;
+    follow->in_bootstrap = false;
+    if (!counts) return;
+    follow->changed = true;
+    turn_end(follow->shard, &follow->hook, turn_ends);
+}
+
+static void on_commit(struct quorum_listener *listener, const struct quorum_batch *batch) {
+    struct meta_follow *follow = of(listener);
+    take(follow, batch);
+    if (batch->count == 0) follow->position.offset = batch->last + 1;
+    follow->changed = true;
+    turn_end(follow->shard, &follow->hook, turn_ends);
+}
+
+static void on_failed(struct quorum_listener *listener, const char *why) {
+    fail(of(listener), why);
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------------------- */
+
+enum err meta_follow_open(struct meta_follow **out, const struct meta_follow_options *options) {
+    struct shard *shard = options->shard;
+    struct meta_follow *follow = POOL_NEW(shard->pool, struct meta_follow);
+    if (!follow) return ERR_NO_MEMORY;
+    follow->options = *options;
+    follow->shard = shard;
+    follow->listener = (struct quorum_listener){.on_snapshot_begin = on_snapshot_begin, .on_snapshot_records = on_snapshot_records,
+        .on_snapshot_end = on_snapshot_end, .on_commit = on_commit, .on_failed = on_failed};
+    arena_init(&follow->scratch, shard->pool, 0);
+    for (uint32_t i = 0; i < SHARDS_MAX; i++) {
+        follow->publications[i].follow = follow;
+        follow->publications[i].shard = i;
+    }
+    follow->image = image_new(shard->pool);
+    follow->delta = follow->image ? delta_new(shard->pool, follow->image) : NULL;
+    if (!follow->delta) {
+        meta_follow_free(follow);
+        return ERR_NO_MEMORY;
+    }
+    *out = follow;
+    return ERR_NONE;
+}
+
+struct quorum_listener *meta_follow_listener(struct meta_follow *follow) {
+    return &follow->listener;
+}
+
+const struct image *meta_follow_image(const struct meta_follow *follow) {
+    return follow->image;
+}
+
+void meta_follow_stop(struct meta_follow *follow) {
+    follow->has_stopped = true;
+}
+
+void meta_follow_free(struct meta_follow *follow) {
+    if (!follow) return;
+    struct pool *pool = follow->shard->pool;
+    delta_free(follow->delta);
+    image_drop(follow->image);
+    arena_destroy(&follow->scratch);
+    pool_free(pool, follow, sizeof *follow);
+}

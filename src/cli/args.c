@@ -1,0 +1,134 @@
+#include "cli/args.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HELP_COLUMN = 41, HELP_WIDTH = 80 };
+
+static const struct option *find(const struct tool *tool, const char *name, size_t size) {
+    for (uint32_t i = 0; i < tool->count; i++)
+        if (strlen(tool->options[i].name) == size && memcmp(tool->options[i].name, name, size) == 0) return &tool->options[i];
+    return NULL;
+}
+
+/* Words of the help, folded into the right column. */
+static void fold(FILE *out, const char *text, int column, int indent) {
+    while (*text) {
+        const char *end = strchr(text, ' ');
+        int size = (int)(end ? (size_t)(end - text) : strlen(text));
+        if (column + size > HELP_WIDTH && column > indent) {
+            fprintf(out, "\n%*s", indent, "");
+            column = indent;
+        }
+        fprintf(out, "%.*s", size, text);
+        column += size;
+        text += size;
+        while (*text == ' ') text++;
+        if (*text) {
+            fputc(' ', out);
+            column++;
+        }
+    }
+    fputc('\n', out);
+}
+
+void args_help(const struct tool *tool, FILE *out) {
+    fprintf(out, "%s\n%-*s%s\n%-*s%s\n", tool->about, HELP_COLUMN, "Option", "Description", HELP_COLUMN, "------", "-----------");
+    for (uint32_t i = 0; i < tool->count; i++) {
+        const struct option *option = &tool->options[i];
+        char left[160], right[1024];
+        static const char *const kinds[] = {"", "String", "String", "Integer", "Long"};
+        if (option->kind == OPTION_FLAG) snprintf(left, sizeof left, "--%s", option->name);
+        else snprintf(left, sizeof left, option->kind == OPTION_MAYBE ? "--%s [%s: %s]" : "--%s <%s: %s>", option->name, kinds[option->kind], option->argument);
+        if (option->preset) snprintf(right, sizeof right, "%s (default: %s)", option->help, option->preset);
+        else snprintf(right, sizeof right, "%s", option->help);
+        if ((int)strlen(left) >= HELP_COLUMN - 1) fprintf(out, "%s\n%*s", left, HELP_COLUMN, "");
+        else fprintf(out, "%-*s", HELP_COLUMN, left);
+        fold(out, right, HELP_COLUMN, HELP_COLUMN + 2);
+    }
+}
+
+int args_wrong(const struct args *args, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    args_help(args->tool, stderr);
+    return 1;
+}
+
+static bool is_number(const char *text, enum option_kind kind) {
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    return end != text && !*end && !errno && (kind == OPTION_LONG || (value >= INT32_MIN && value <= INT32_MAX));
+}
+
+int args_read(struct args *args, const struct tool *tool, int argc, char **argv) {
+    memset(args, 0, sizeof *args);
+    args->tool = tool;
+    for (int i = 0; i < argc; i++) {
+        const char *word = argv[i];
+        if (word[0] != '-' || !word[1] || word[1] != '-') {
+            if (word[0] == '-' && word[1]) return args_wrong(args, "%s is not a recognized option", word);
+            if (args->word_count == ARGS_MAX) return args_wrong(args, "too many words");
+            args->words[args->word_count++] = word;
+            continue;
+        }
+        const char *name = word + 2, *equals = strchr(name, '=');
+        size_t size = equals ? (size_t)(equals - name) : strlen(name);
+        if (size == 4 && memcmp(name, "help", 4) == 0) {
+            args_help(tool, stdout);
+            return 2;
+        }
+        if (size == 7 && memcmp(name, "version", 7) == 0) {
+            printf("4.4.0\n");
+            return 2;
+        }
+        const struct option *option = find(tool, name, size);
+        if (!option) return args_wrong(args, "%.*s is not a recognized option", (int)size, name);
+        const char *value = NULL;
+        if (equals && option->kind != OPTION_FLAG) value = equals + 1;
+        else if (equals) return args_wrong(args, "Option %s takes no value", option->name);
+        else if (option->kind == OPTION_MAYBE) value = i + 1 < argc && strncmp(argv[i + 1], "--", 2) != 0 ? argv[++i] : NULL;
+        else if (option->kind != OPTION_FLAG) {
+            if (i + 1 >= argc) return args_wrong(args, "Option %s requires an argument", option->name);
+            value = argv[++i];
+        }
+        if (value && option->kind >= OPTION_INTEGER && !is_number(value, option->kind))
+            return args_wrong(args, "Cannot parse argument '%s' of option %s", value, option->name);
+        if (args->count == ARGS_MAX) return args_wrong(args, "too many options");
+        args->given[args->count].option = option;
+        args->given[args->count++].value = value;
+    }
+    return 0;
+}
+
+bool args_has(const struct args *args, const char *name) {
+    for (uint32_t i = 0; i < args->count; i++)
+        if (strcmp(args->given[i].option->name, name) == 0) return true;
+    return false;
+}
+
+const char *args_text(const struct args *args, const char *name) {
+    const struct option *option = find(args->tool, name, strlen(name));
+    const char *value = option ? option->preset : NULL;
+    for (uint32_t i = 0; i < args->count; i++)
+        if (args->given[i].option == option) value = args->given[i].value;
+    return value;
+}
+
+int64_t args_number(const struct args *args, const char *name) {
+    const char *text = args_text(args, name);
+    return text ? strtoll(text, NULL, 10) : -1;
+}
+
+const char *args_each(const struct args *args, const char *name, uint32_t *at) {
+    while (*at < args->count) {
+        uint32_t i = (*at)++;
+        if (strcmp(args->given[i].option->name, name) == 0) return args->given[i].value;
+    }
+    return NULL;
+}

@@ -1,0 +1,362 @@
+#include "server/server.h"
+#include "base/random.h"
+#include "controller/controller.h"
+#include "quorum/quorum.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { SHUTDOWN_MS = 5000, QUORUM_STOP_MS = 1000, CONNECTIONS_GRACE_MS = 1000, MAILBOX_MESSAGES = 1024, WHY_BYTES = 512 };
+
+/* What a shard has, and its way through the end: told by message, tells by message. */
+struct shard_part {
+    struct message message;
+    struct server *server;
+    struct shard *shard;
+    struct log_store *store;
+    struct net *net;
+    struct broker *broker;
+    struct log_wait store_wait;
+};
+
+enum server_state { SERVER_STARTING, SERVER_RUNNING, SERVER_LEAVING, SERVER_CLOSING_BROKERS, SERVER_CLOSING_QUORUM, SERVER_CLOSING_STORES, SERVER_STOPPED };
+
+struct server {
+    struct server_options options;
+    struct pool *pool;
+    struct broker_node node;
+    struct log_dirs *dirs;
+    struct shard_group *group;
+    struct shard_part parts[SHARDS_MAX];
+    uint32_t shards;
+    struct listener *listeners[LISTENERS_MAX];
+    struct meta_follow *follow;
+    struct quorum *quorum;
+    struct controller *controller;
+    struct image_endpoint endpoints[LISTENERS_MAX];
+    struct registration *registration;
+    enum server_state state;
+    uint32_t waiting;           /* shards that are not through with the step */
+    bool is_unclean;            /* something failed: no clean-shutdown mark  */
+    char why[WHY_BYTES];
+};
+
+static void trace(struct server *server, const char *line) {
+    if (server->options.trace) server->options.trace(line);
+}
+
+/* ---- stopping ----------------------------------------------------------------------------------------------------------- */
+
+/* Every shard is told, and runs `there` on its own thread; the last to come back goes on with `then`. */
+static void all_shards(struct server *server, void (*there)(struct shard *, struct message *)) {
+    server->waiting = server->shards;
+    for (uint32_t i = 0; i < server->shards; i++) {
+        server->parts[i].message.run = there;
+        shard_send(server->parts[0].shard, i, &server->parts[i].message);
+    }
+}
+
+static void stores_closed(struct server *server) {
+    broker_epoch epoch = server->registration ? registration_epoch(server->registration) : -1;
+    server->state = SERVER_STOPPED;
+    log_dirs_close(server->dirs, server->options.files, !server->is_unclean, epoch);
+    server->dirs = NULL;
+    if (server->options.on_stopped) server->options.on_stopped(server->options.context, !server->is_unclean, server->why[0] ? server->why : NULL);
+}
+
+static void store_is_home(struct shard *shard, struct message *message) {
+    struct server *server = container_of(message, struct shard_part, message)->server;
+    if (--server->waiting == 0) stores_closed(server);
+}
+
+static void store_stopped(struct log_wait *wait, enum err err) {
+    struct shard_part *part = container_of(wait, struct shard_part, store_wait);
+    if (err) part->server->is_unclean = true;
+    part->message.run = store_is_home;
+    shard_send(part->shard, 0, &part->message);
+}
+
+static void store_stops(struct shard *shard, struct message *message) {
+    struct shard_part *part = container_of(message, struct shard_part, message);
+    part->store_wait.done = store_stopped;
+    enum err err = log_store_stop(part->store, &part->store_wait);
+    if (err != ERR_AGAIN) store_stopped(&part->store_wait, err);
+}
+
+static void quorum_stopped(void *context) {
+    struct server *server = context;
+    server->state = SERVER_CLOSING_STORES;
+    all_shards(server, store_stops);
+}
+
+static void broker_is_home(struct shard *shard, struct message *message) {
+    struct server *server = container_of(message, struct shard_part, message)->server;
+    if (--server->waiting > 0) return;
+    server->state = SERVER_CLOSING_QUORUM;
+    meta_follow_stop(server->follow);
+    quorum_stop(server->quorum, QUORUM_STOP_MS, quorum_stopped, server);
+}
+
+static void net_stopped(void *context) {
+    struct shard_part *part = context;
+    part->message.run = broker_is_home;
+    shard_send(part->shard, 0, &part->message);
+}
+
+static void broker_stops(struct shard *shard, struct message *message) {
+    struct shard_part *part = container_of(message, struct shard_part, message);
+    broker_stop(part->broker);
+    net_stop(part->net, CONNECTIONS_GRACE_MS * NS_PER_MS, net_stopped, part);
+}
+
+static void left(void *context) {
+    struct server *server = context;
+    server->state = SERVER_CLOSING_BROKERS;
+    all_shards(server, broker_stops);
+}
+
+void server_stop(struct server *server) {
+    if (server->state >= SERVER_LEAVING) return;
+    server->state = SERVER_LEAVING;
+    for (uint32_t i = 0; i < server->node.listener_count; i++) {
+        if (server->listeners[i]) listener_close(server->listeners[i], NULL, NULL);
+        server->listeners[i] = NULL;
+    }
+    registration_leave(server->registration, SHUTDOWN_MS, left, server);
+}
+
+/* The metadata go no further on this node: better to stop it than to serve what is no longer so. */
+static void failed(void *context, const char *why) {
+    struct server *server = context;
+    if (!server->why[0]) snprintf(server->why, sizeof server->why, "%s", why);
+    server->is_unclean = true;
+    trace(server, why);
+    server_stop(server);
+}
+
+/* ---- running -------------------------------------------------------------------------------------------------------------- */
+
+static void on_image(void *context, const struct image *image) {
+    struct server *server = context;
+    registration_image(server->registration, image);
+}
+
+static void on_serving(void *context) {
+    struct server *server = context;
+    if (server->state != SERVER_STARTING) return;
+    server->state = SERVER_RUNNING;
+    if (server->options.on_ready) server->options.on_ready(server->options.context);
+}
+
+/* A broker's call while the controller of this process carries it out: in the call itself. */
+struct carried {
+    struct controller_request request;
+    struct control_call *call;
+};
+
+static void decided(struct controller_request *request, enum kafka_error error) {
+    struct control_call *call = container_of(request, struct carried, request)->call;
+    call->error = error;
+    call->done(call);
+}
+
+static void control_call(void *self, struct control_call *call) {
+    struct server *server = self;
+    struct carried *carried = (struct carried *)(void *)call->held;
+    static_assert(sizeof *carried <= sizeof call->held, "room for the controller's own");
+    carried->call = call;
+    carried->request = (struct controller_request){.api_key = call->api->key, .version = call->version, .request = call->request,
+                                                   .response = call->response, .arena = call->arena, .former_is_gone = true, .done = decided};
+    if (server->state >= SERVER_CLOSING_QUORUM || !controller_serves(call->api->key)) {
+        never("asked of a controller that is closed, or does not serve it");
+    }
+    controller_call(server->controller, &carried->request);
+}
+
+static int32_t active_controller(void *self) {
+    struct server *server = self;
+    return quorum_leader(server->quorum);
+}
+
+/* ---- starting --------------------------------------------------------------------------------------------------------------- */
+
+static enum err open_dirs(struct server *server, struct text *why) {
+    const struct settings *settings = server->options.settings;
+    const char *paths[LOG_DIRS_MAX];
+    char sentence[WHY_BYTES] = "";
+    for (uint32_t i = 0; i < settings->log_dir_count; i++) paths[i] = settings->log_dirs[i];
+    struct log_dirs_options options = {.paths = paths, .count = settings->log_dir_count, .metadata_path = settings->metadata_dir,
+                                       .node = settings->node, .pool = server->pool, .disk_reserve_bytes = settings->disk_reserve_bytes};
+    enum err err = log_dirs_open(&server->dirs, server->options.files, &options, sentence, sizeof sentence);
+    if (err) text_add(why, "%s", sentence);
+    return err;
+}
+
+static void read_node(struct server *server) {
+    const struct settings *settings = server->options.settings;
+    struct broker_node *node = &server->node;
+    struct config_view view = {.values = settings->values, .broker = settings->node};
+    node->id = settings->node;
+    snprintf(node->cluster_id, sizeof node->cluster_id, "%s", log_dirs_cluster_id(server->dirs));
+    memcpy(node->listeners, settings->listeners, sizeof node->listeners);
+    node->listener_count = settings->listener_count;
+    node->config = settings->values;
+    node->dirs = server->dirs;
+    node->group = server->group;
+    node->control = (struct broker_control){.self = server, .call = control_call, .active_controller = active_controller};
+    node->replica_lag_ms_max = config_number(&view, KEY_replica_lag_time_max_ms);
+    node->page_cache = settings->page_cache;
+    node->trace = server->options.trace;
+    node->num_partitions = (int32_t)config_number(&view, KEY_num_partitions);
+    node->default_replication = (int32_t)config_number(&view, KEY_default_replication_factor);
+    node->offsets_partitions = (int32_t)config_number(&view, KEY_offsets_topic_num_partitions);
+    node->offsets_replication = (int32_t)config_number(&view, KEY_offsets_topic_replication_factor);
+    snprintf(node->offsets_segment_bytes, sizeof node->offsets_segment_bytes, "%lld", (long long)config_number(&view, KEY_offsets_topic_segment_bytes));
+    node->request_bytes_max = config_number(&view, KEY_socket_request_max_bytes);
+    node->fetch_bytes_max = config_number(&view, KEY_fetch_max_bytes);
+    node->fetch_sessions_max = (int32_t)config_number(&view, KEY_max_incremental_fetch_session_cache_slots);
+    node->auto_create = config_flag(&view, KEY_auto_create_topics_enable);
+    node->delete_enabled = config_flag(&view, KEY_delete_topic_enable);
+    node->unstable_apis = config_flag(&view, KEY_unstable_api_versions_enable);
+    struct random random;
+    uint64_t seed;
+    io_random(server->parts[0].shard->io, &seed, sizeof seed);
+    random_seed(&random, seed);
+    node->incarnation = uuid_random(&random);
+}
+
+static enum err open_shards(struct server *server) {
+    struct config_view view = {.values = server->options.settings->values, .broker = server->node.id};
+    struct log_store_options store = {
+        .recovery_checkpoint_ms = config_number(&view, KEY_log_flush_offset_checkpoint_interval_ms),
+        .high_watermark_ms = config_number(&view, KEY_replica_high_watermark_checkpoint_interval_ms),
+        .retention_check_ms = config_number(&view, KEY_log_retention_check_interval_ms),
+        .producer_expiration_ms = config_number(&view, KEY_producer_id_expiration_ms),
+    };
+    struct net_limits limits = {.frame_bytes_max = (uint32_t)server->node.request_bytes_max, .idle_ms = config_number(&view, KEY_connections_max_idle_ms)};
+    for (uint32_t i = 0; i < server->shards; i++) {
+        struct shard_part *part = &server->parts[i];
+        enum err err = log_store_open(&part->store, part->shard, server->dirs, &store);
+        if (err || (err = net_open(&part->net, part->shard, &limits))) return err;
+        struct broker_options broker = {.shard = part->shard, .node = &server->node, .store = part->store};
+        if ((err = broker_open(&part->broker, &broker))) return err;
+    }
+    return ERR_NONE;
+}
+
+static enum err open_listeners(struct server *server, struct text *why) {
+    struct config_view view = {.values = server->options.settings->values, .broker = server->node.id};
+    for (uint32_t i = 0; i < server->node.listener_count; i++) {
+        struct broker_listener *listener = &server->node.listeners[i];
+        struct listener_options options = {.address = listener->address, .owner = &broker_connections, .context = listener};
+        int64_t most = config_number(&view, KEY_max_connections), each = config_number(&view, KEY_max_connections_per_ip);
+        options.connections_max = most >= INT32_MAX ? 0 : (uint32_t)most;
+        options.connections_per_address_max = each >= INT32_MAX ? 0 : (uint32_t)each;
+        options.backlog = (int)config_number(&view, KEY_socket_listen_backlog_size);
+        int result = listener_open(&server->listeners[i], server->parts[0].shard, &options);
+        if (result < 0) {
+            char address[IO_ADDRESS_TEXT_MAX];
+            io_address_text(&listener->address, address);
+            text_add(why, "listeners: cannot listen on %s for %s: %s", address, listener->name, strerror(-result));
+            return err_from_errno(result) == ERR_NONE ? ERR_IO : err_from_errno(result);
+        }
+        listener->address = *listener_address(server->listeners[i]);
+        if (listener->port == 0) listener->port = listener->address.port;
+    }
+    return ERR_NONE;
+}
+
+static enum err open_quorum(struct server *server, struct text *why) {
+    const struct settings *settings = server->options.settings;
+    struct config_view view = {.values = settings->values, .broker = server->node.id};
+    struct shard *shard = server->parts[0].shard;
+    struct meta_follow_options follow = {.shard = shard, .node = &server->node, .on_image = on_image, .on_failed = failed, .context = server};
+    struct registration_options registration = {.shard = shard, .node = &server->node, .rack = settings->rack,
+        .heartbeat_ms = config_number(&view, KEY_broker_heartbeat_interval_ms), .previous_epoch = log_dirs_previous_epoch(server->dirs),
+        .on_serving = on_serving, .context = server};
+    enum err err = meta_follow_open(&server->follow, &follow);
+    if (err || (err = registration_open(&server->registration, &registration))) return err;
+    struct raft_listeners listeners = {0};
+    uint32_t endpoints = 0;
+    for (uint32_t i = 0; i < server->node.listener_count; i++) {
+        const struct broker_listener *listener = &server->node.listeners[i];
+        if (!listener->is_controller) continue;
+        server->endpoints[endpoints++] = (struct image_endpoint){.name = span_text(listener->name), .host = span_text(listener->host), .port = listener->port};
+        if (!raft_listeners_add(&listeners, (struct raft_listener){.name = span_text(listener->name), .host = span_text(listener->host), .port = listener->port}))
+            return ERR_LIMIT;
+    }
+    struct controller_options controller = {.shard = shard, .node = settings->node, .cluster_id = span_text(server->node.cluster_id),
+        .config = settings->values, .incarnation = server->node.incarnation, .endpoints = server->endpoints, .endpoint_count = endpoints,
+        .on_failed = failed, .context = server};
+    if ((err = controller_open(&server->controller, &controller))) return err;
+    char sentence[WHY_BYTES] = "";
+    struct quorum_options quorum = {
+        .shard = shard, .store = server->parts[0].store, .dir = log_dirs_metadata(server->dirs), .cluster_id = server->node.cluster_id,
+        .node = settings->node, .can_vote = settings->is_controller, .listeners = &listeners, .default_listener = settings->controller_listener,
+        .voters = settings->voters,
+        .election_timeout_ms = (int32_t)config_number(&view, KEY_controller_quorum_election_timeout_ms),
+        .fetch_timeout_ms = (int32_t)config_number(&view, KEY_controller_quorum_fetch_timeout_ms),
+        .election_backoff_max_ms = (int32_t)config_number(&view, KEY_controller_quorum_election_backoff_max_ms),
+        .request_timeout_ms = (int32_t)config_number(&view, KEY_controller_quorum_request_timeout_ms),
+        .retry_backoff_ms = (int32_t)config_number(&view, KEY_controller_quorum_retry_backoff_ms),
+        .snapshot_bytes = (uint64_t)config_number(&view, KEY_metadata_log_max_record_bytes_between_snapshots),
+        .snapshot_interval_ms = config_number(&view, KEY_metadata_log_max_snapshot_interval_ms),
+        .segment_bytes = (uint32_t)config_number(&view, KEY_metadata_log_segment_bytes),
+        .listener = {controller_listener(server->controller), meta_follow_listener(server->follow)},
+    };
+    if (quorum.snapshot_interval_ms == 0) quorum.snapshot_interval_ms = -1;
+    err = quorum_open(&server->quorum, &quorum, sentence, sizeof sentence);
+    if (err) text_add(why, "%s", sentence);
+    else controller_start(server->controller, server->quorum);
+    return err;
+}
+
+enum err server_open(struct server **out, const struct server_options *options, struct text *why) {
+    struct server *server = POOL_NEW(options->pool, struct server);
+    if (!server) return ERR_NO_MEMORY;
+    server->options = *options;
+    server->pool = options->pool;
+    server->shards = options->shards;
+    struct shard_options shards = {.count = options->shards, .ios = options->ios, .pool_bytes = options->shard_pool_bytes,
+                                   .mailbox_messages = MAILBOX_MESSAGES, .pools = options->shard_pools};
+    enum err err = open_dirs(server, why);
+    if (err || (err = shard_group_open(&server->group, &shards))) goto fail;
+    for (uint32_t i = 0; i < server->shards; i++) {
+        server->parts[i].server = server;
+        server->parts[i].shard = shard_at(server->group, i);
+    }
+    read_node(server);
+    if ((err = open_shards(server))) goto fail;
+    if ((err = open_listeners(server, why))) goto fail;
+    if ((err = open_quorum(server, why))) goto fail;
+    registration_start(server->registration);
+    *out = server;
+    return ERR_NONE;
+fail:
+    if (why->size == 0) text_add(why, "%s", err_text(err));
+    /* The process ends with this: what was opened goes with it, and nothing was promised to anybody yet. */
+    if (server->dirs) log_dirs_close(server->dirs, options->files, log_dirs_were_clean(server->dirs), log_dirs_previous_epoch(server->dirs));
+    return err;
+}
+
+struct shard_group *server_shards(struct server *server) {
+    return server->group;
+}
+
+struct broker_node *server_node(struct server *server) {
+    return &server->node;
+}
+
+void server_free(struct server *server) {
+    if (!server) return;
+    registration_free(server->registration);
+    controller_close(server->controller);
+    quorum_free(server->quorum);
+    meta_follow_free(server->follow);
+    for (uint32_t i = 0; i < server->shards; i++) {
+        broker_free(server->parts[i].broker);
+        net_close(server->parts[i].net);
+        log_store_free(server->parts[i].store);
+    }
+    shard_group_close(server->group);
+    pool_free(server->pool, server, sizeof *server);
+}

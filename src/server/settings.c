@@ -1,0 +1,198 @@
+#include "server/settings.h"
+#include <stdio.h>
+#include <string.h>
+
+struct reading {
+    struct settings *out;
+    struct config_view view;
+    struct text *why;
+};
+
+static bool fail(struct reading *reading, enum config_id id, const char *what) {
+    struct span value = config_text(&reading->view, id, NULL);
+    text_add(reading->why, "%s=%.*s: %s", config_key(id)->name, (int)value.size, (const char *)value.data, what);
+    return false;
+}
+
+static bool copy(char *target, size_t room, struct span text) {
+    if (text.size >= room) return false;
+    if (text.size) memcpy(target, text.data, text.size);
+    target[text.size] = 0;
+    return true;
+}
+
+static int64_t number(struct reading *reading, enum config_id id) {
+    return config_number(&reading->view, id);
+}
+
+/* ---- what is not served must not be taken for served ------------------------------------------------------------------ */
+
+static bool refuse_security(struct reading *reading) {
+    static const struct {
+        enum config_id id;
+        const char *what;
+    } refused[] = {
+        {KEY_authorizer_class_name, "authorizers are not served yet; without one every client may do everything"},
+        {KEY_sasl_mechanism_inter_broker_protocol, "SASL is not served yet"},
+        {KEY_client_quota_callback_class, "client quotas are not served yet"},
+        {KEY_create_topic_policy_class_name, "policies are Java classes and cannot be run here"},
+        {KEY_alter_config_policy_class_name, "policies are Java classes and cannot be run here"},
+    };
+    for (size_t i = 0; i < countof(refused); i++) {
+        enum config_source source;
+        struct span value = config_text(&reading->view, refused[i].id, &source);
+        if (source != SOURCE_DEFAULT && value.size > 0) return fail(reading, refused[i].id, refused[i].what);
+    }
+    struct span protocol = config_text(&reading->view, KEY_security_inter_broker_protocol, NULL);
+    if (!span_equal(protocol, SPAN_LITERAL("PLAINTEXT"))) return fail(reading, KEY_security_inter_broker_protocol, "only PLAINTEXT is served yet");
+    if (config_flag(&reading->view, KEY_remote_log_storage_system_enable)) return fail(reading, KEY_remote_log_storage_system_enable, "tiered storage is not served yet");
+    return true;
+}
+
+static bool read_roles(struct reading *reading) {
+    struct span roles = config_text(&reading->view, KEY_process_roles, NULL);
+    struct settings *out = reading->out;
+    out->is_broker = config_list_contains(roles, SPAN_LITERAL("broker"));
+    out->is_controller = config_list_contains(roles, SPAN_LITERAL("controller"));
+    if (!out->is_broker || !out->is_controller) return fail(reading, KEY_process_roles, "only a node with both roles, broker,controller, is served yet");
+    return true;
+}
+
+/* ---- listeners ----------------------------------------------------------------------------------------------------------- */
+
+struct endpoint {
+    struct span name, host;
+    int64_t port;
+};
+
+/* NAME://host:port; the host may be empty or in brackets. */
+static bool parse_endpoint(struct span text, struct endpoint *out) {
+    const char *at = (const char *)text.data, *end = at + text.size;
+    const char *colon = memchr(at, ':', text.size);
+    if (!colon || end - colon < 3 || colon[1] != '/' || colon[2] != '/') return false;
+    out->name = span_of(at, (size_t)(colon - at));
+    const char *host = colon + 3, *last = end;
+    while (last > host && last[-1] != ':') last--;
+    if (last == host) return false;
+    out->host = span_of(host, (size_t)(last - 1 - host));
+    if (out->host.size >= 2 && out->host.data[0] == '[' && out->host.data[out->host.size - 1] == ']') out->host = span_of(out->host.data + 1, out->host.size - 2);
+    return out->name.size > 0 && config_parse_integer(span_of(last, (size_t)(end - last)), &out->port) && out->port >= 0 && out->port <= 65535;
+}
+
+/* The security protocol of a listener by listener.security.protocol.map; a controller listener that the default map does
+ * not know is PLAINTEXT, as in Kafka. */
+static struct span protocol_of(struct reading *reading, struct span name) {
+    enum config_source source;
+    struct span rest = config_text(&reading->view, KEY_listener_security_protocol_map, &source), item;
+    while (config_list_next(&rest, &item)) {
+        const uint8_t *colon = memchr(item.data, ':', item.size);
+        if (!colon) continue;
+        if (span_equal(span_of(item.data, (size_t)(colon - item.data)), name)) return span_of(colon + 1, (size_t)(item.data + item.size - colon - 1));
+    }
+    struct span controllers = config_text(&reading->view, KEY_controller_listener_names, NULL);
+    if (source == SOURCE_DEFAULT && config_list_contains(controllers, name)) return SPAN_LITERAL("PLAINTEXT");
+    return (struct span){0};
+}
+
+static struct broker_listener *listener_named(struct settings *out, struct span name) {
+    for (uint32_t i = 0; i < out->listener_count; i++)
+        if (span_equal(span_text(out->listeners[i].name), name)) return &out->listeners[i];
+    return NULL;
+}
+
+static bool read_listeners(struct reading *reading) {
+    struct settings *out = reading->out;
+    struct span rest = config_text(&reading->view, KEY_listeners, NULL), item;
+    struct span controllers = config_text(&reading->view, KEY_controller_listener_names, NULL);
+    struct span first = controllers;
+    struct endpoint endpoint;
+    if (!config_list_next(&first, &item) || !copy(out->controller_listener, sizeof out->controller_listener, item))
+        return fail(reading, KEY_controller_listener_names, "the name of the controller's listener is needed");
+    while (config_list_next(&rest, &item)) {
+        if (out->listener_count == LISTENERS_MAX) return fail(reading, KEY_listeners, "too many listeners");
+        if (!parse_endpoint(item, &endpoint)) return fail(reading, KEY_listeners, "each listener is NAME://host:port");
+        if (listener_named(out, endpoint.name)) return fail(reading, KEY_listeners, "a listener's name is there twice");
+        struct span protocol = protocol_of(reading, endpoint.name);
+        if (!protocol.data) return fail(reading, KEY_listeners, "a listener's name is not in listener.security.protocol.map");
+        if (!span_equal(protocol, SPAN_LITERAL("PLAINTEXT"))) return fail(reading, KEY_listeners, "only PLAINTEXT listeners are served yet, no SSL and no SASL");
+        struct broker_listener *listener = &out->listeners[out->listener_count++];
+        char address[320], host[256];
+        if (!copy(listener->name, sizeof listener->name, endpoint.name) || !copy(host, sizeof host, endpoint.host))
+            return fail(reading, KEY_listeners, "a name is too long");
+        const char *bind_to = host[0] ? host : "0.0.0.0";
+        if (strcmp(bind_to, "localhost") == 0) bind_to = "127.0.0.1";
+        snprintf(address, sizeof address, strchr(bind_to, ':') ? "[%s]:%d" : "%s:%d", bind_to, (int)endpoint.port);
+        if (!io_address_parse(address, &listener->address)) return fail(reading, KEY_listeners, "a host to listen on is an IP address, localhost, or empty for all");
+        listener->is_controller = config_list_contains(controllers, endpoint.name);
+        memcpy(listener->host, host, sizeof host);
+        if (!listener->host[0] || strcmp(listener->host, "0.0.0.0") == 0) snprintf(listener->host, sizeof listener->host, "localhost");
+        listener->port = (uint16_t)endpoint.port;
+    }
+    rest = config_text(&reading->view, KEY_advertised_listeners, NULL);
+    while (rest.data && config_list_next(&rest, &item)) {
+        if (!parse_endpoint(item, &endpoint)) return fail(reading, KEY_advertised_listeners, "each listener is NAME://host:port");
+        struct broker_listener *listener = listener_named(out, endpoint.name);
+        if (!listener) return fail(reading, KEY_advertised_listeners, "advertises a listener that is not in listeners");
+        if (span_equal(endpoint.host, SPAN_LITERAL("0.0.0.0")) || endpoint.host.size == 0)
+            return fail(reading, KEY_advertised_listeners, "clients cannot connect to 0.0.0.0: a name or an address that they can reach is needed");
+        if (!copy(listener->host, sizeof listener->host, endpoint.host)) return fail(reading, KEY_advertised_listeners, "a host is too long");
+        listener->port = (uint16_t)endpoint.port;
+    }
+    uint32_t brokers = 0;
+    for (uint32_t i = 0; i < out->listener_count; i++) brokers += !out->listeners[i].is_controller;
+    if (brokers == 0) return fail(reading, KEY_listeners, "a broker needs a listener besides the controller's");
+    if (!listener_named(out, span_text(out->controller_listener))) return fail(reading, KEY_controller_listener_names, "is not in listeners");
+    return true;
+}
+
+static bool read_dirs(struct reading *reading) {
+    struct settings *out = reading->out;
+    struct span dirs = config_text(&reading->view, KEY_log_dirs, NULL), item;
+    if (!dirs.data || dirs.size == 0) dirs = config_text(&reading->view, KEY_log_dir, NULL);
+    while (config_list_next(&dirs, &item)) {
+        if (out->log_dir_count == LOG_DIRS_MAX || !copy(out->log_dirs[out->log_dir_count++], LOG_PATH_MAX, item)) return fail(reading, KEY_log_dirs, "too many, or too long");
+    }
+    if (out->log_dir_count == 0) return fail(reading, KEY_log_dirs, "at least one directory is needed");
+    struct span metadata = config_text(&reading->view, KEY_metadata_log_dir, NULL);
+    if (!copy(out->metadata_dir, sizeof out->metadata_dir, metadata.data ? metadata : span_text(out->log_dirs[0]))) return fail(reading, KEY_metadata_log_dir, "is too long");
+    return true;
+}
+
+/* "2%" of the disk (the default), or a number of bytes. */
+static bool read_reserve(struct reading *reading) {
+    struct span text = config_text(&reading->view, KEY_moldau_disk_reserve, NULL);
+    int64_t bytes;
+    if (span_equal(text, SPAN_LITERAL("2%"))) reading->out->disk_reserve_bytes = UINT64_MAX;
+    else if (config_parse_integer(text, &bytes) && bytes >= 0) reading->out->disk_reserve_bytes = (uint64_t)bytes;
+    else return fail(reading, KEY_moldau_disk_reserve, "2% or a number of bytes");
+    return true;
+}
+
+static void warn_unknown(const struct config_values *values, struct text *warnings) {
+    for (uint32_t i = 0; i < values->count; i++) {
+        struct span name = values->entries[i].name;
+        if (!config_find(SCOPE_BROKER, name)) text_add(warnings, "%.*s is not a key that is known, and has no effect\n", (int)name.size, (const char *)name.data);
+    }
+}
+
+bool settings_read(struct settings *out, const struct config_values *values, struct text *why, struct text *warnings) {
+    struct reading reading = {.out = out, .view = {.values = values, .broker = -1}, .why = why};
+    memset(out, 0, sizeof *out);
+    out->values = values;
+    if (!config_values_validate(values, why)) return false;
+    out->node = (broker_id)number(&reading, KEY_node_id);
+    reading.view.broker = out->node;
+    if (!refuse_security(&reading) || !read_roles(&reading) || !read_listeners(&reading) || !read_dirs(&reading) || !read_reserve(&reading)) return false;
+    struct span rack = config_text(&reading.view, KEY_broker_rack, NULL);
+    if (!copy(out->rack, sizeof out->rack, rack)) return fail(&reading, KEY_broker_rack, "is too long");
+    if (!copy(out->voters, sizeof out->voters, config_text(&reading.view, KEY_controller_quorum_voters, NULL))) return fail(&reading, KEY_controller_quorum_voters, "is too long");
+    out->page_cache = span_equal(config_text(&reading.view, KEY_moldau_durability, NULL), SPAN_LITERAL("page-cache"));
+    out->shards = (uint32_t)number(&reading, KEY_moldau_shards);
+    out->memory_bytes = (uint64_t)number(&reading, KEY_moldau_memory_max);
+    struct span backend = config_text(&reading.view, KEY_io_backend, NULL);
+    out->backend = span_equal(backend, SPAN_LITERAL("io_uring")) ? IO_BACKEND_URING
+                   : span_equal(backend, SPAN_LITERAL("epoll")) ? IO_BACKEND_EPOLL
+                                                                : IO_BACKEND_AUTO;
+    if (warnings) warn_unknown(values, warnings);
+    return true;
+}
