@@ -185,13 +185,14 @@ void log_touch(struct log *log) {
  * or when it is opened again after a full disk. */
 void log_fail(struct log *log, enum err err) {
     store_background_done(log);
-    if (log->state == LOG_FAILED || log->state == LOG_DELETED) return;
+    if (log->state == LOG_DELETED) return;
+    log_due(log);
+    if (log->state == LOG_FAILED) return;
     log->state = LOG_FAILED;
     log->failure = err;
     log->clean = false;
     log->store->metrics.failures++;
     list_remove(&log->flush_node);
-    log_due(log);
 }
 
 /* A failure is told from the turn's end: once to the owner, and to all who wait. */

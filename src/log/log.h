@@ -316,8 +316,9 @@ struct log_read {
     uint64_t at, limit;
     uint32_t step, window_size;
     void *buffer;
+    log_offset expected;
     enum err err;
-    bool starting, finished;
+    bool starting, finished, anew;
 };
 /* ERR_NONE: answered (possibly with nothing: from == the bound). ERR_AGAIN: `done` is called. ERR_OUT_OF_RANGE: below
  * the start or above the end. A chain's last batch may be cut by bytes_max, as Kafka's is, when it comes from a file. */

@@ -17,6 +17,8 @@ struct bench {
     struct log_config config;
     char dir[256];
     struct pool real_pool;
+    struct pool batch_pool;   /* of what is appended: not the program's */
+    uint64_t reserve;
     struct sim *sim;
     struct sim_net *net;
     struct sim_host *host;
@@ -43,6 +45,8 @@ struct bench *bench_new(enum bench_where where, uint64_t seed) {
     struct bench *b = calloc(1, sizeof *b);
     b->where = where;
     random_seed(&b->random, seed);
+    pool_init(&b->batch_pool, 0, 0);
+    pool_track(&b->batch_pool);
     log_config_init(&b->config);
     b->options.preallocate_bytes = UINT32_MAX;
     if (where == BENCH_SIM) {
@@ -69,7 +73,12 @@ static void close_process(struct bench *b) {
     b->process = NULL;
 }
 
+void bench_reserve(struct bench *b, uint64_t bytes) { b->reserve = bytes; }
+uint64_t bench_faults(struct bench *b) { return sim_count(b->sim)->faults; }
+
 void bench_free(struct bench *b) {
+    pool_abandon(&b->batch_pool);
+    pool_destroy(&b->batch_pool);
     if (b->where == BENCH_SIM) {
         assert_null(b->process);
         sim_host_free(b->host);
@@ -102,15 +111,15 @@ enum err bench_start(struct bench *b) {
     char why[256] = "";
     const char *paths[] = {b->dir};
     struct log_dirs_options dirs = {.paths = paths, .count = 1, .node = 1, .cluster_id = cluster, .pool = pool, .random = &b->random,
-                                    .now_ms = 1700000000000};
+                                    .now_ms = 1700000000000, .disk_reserve_bytes = b->reserve};
     enum err err = log_dirs_open(&b->dirs, io_files(b->io), &dirs, why, sizeof why);
-    if (err && !bench_is_stuck(b)) print_message("log_dirs_open: %s\n", why);
     if (!err) err = log_store_open(&b->store, b->shard, b->dirs, &b->options);
     return err;
 }
 
 static void end_process(struct bench *b) {
     shard_group_close(b->group);
+    assert_int_equal(b->batch_pool.used, 0);
     if (b->where == BENCH_SIM) sim_process_end(b->process);
     else pool_destroy(&b->real_pool);
     close_process(b);
@@ -127,6 +136,7 @@ void bench_stop(struct bench *b) {
 
 void bench_kill(struct bench *b) {
     sim_process_kill(b->process);
+    pool_abandon(&b->batch_pool);
     close_process(b);
 }
 
@@ -134,6 +144,7 @@ void bench_power_cut(struct bench *b, enum bench_crash crash) {
     static const enum sim_crash crashes[] = {SIM_CRASH_RANDOM, SIM_CRASH_LOSE_ALL, SIM_CRASH_KEEP_ALL};
     sim_host_power_cut(b->host, crashes[crash]);
     sim_host_power_on(b->host);
+    pool_abandon(&b->batch_pool);
     close_process(b);
 }
 
@@ -208,7 +219,7 @@ struct slab *bench_batch(struct bench *b, log_offset base, leader_epoch epoch, u
     batch_options_init(&options);
     options.base_offset = base;
     options.leader_epoch = epoch;
-    batch_builder_init(&builder, b->shard->pool, 64 << 20, &options);
+    batch_builder_init(&builder, &b->batch_pool, 64 << 20, &options);
     uint8_t *value = malloc(bytes + 1);
     for (uint32_t i = 0; i < count; i++) {
         char key[32];
@@ -238,7 +249,13 @@ bool bench_until_durable(struct bench *b, struct bench_log *log, log_offset end)
     time_ns limit = io_now(b->io) + 60 * NS_PER_S;
     while (log_durable(log->log) < end && !log->failed_told) {
         if (bench_is_stuck(b)) return false;
-        assert_true(io_now(b->io) < limit);
+        if (io_now(b->io) >= limit) {
+            char line[512];
+            struct text text;
+            text_init(&text, line, sizeof line);
+            log_text(log->log, &text);
+            fail_msg("nobody answers for %lld: %s", (long long)end, line);
+        }
         shard_turn(b->shard, limit);
     }
     return !log->failed_told;

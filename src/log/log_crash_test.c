@@ -3,6 +3,7 @@
 #include "sim/sim_disk.h"
 #include "test.h"
 #include "wire/batch.h"
+#include <errno.h>
 #include <string.h>
 
 /* A life that touches everything that writes: a log is made, filled over several segments, checkpointed, cut, trimmed at
@@ -19,8 +20,11 @@ struct life {
 static bool fill(struct bench *b, struct bench_log *l, struct life *life, uint32_t batches) {
     for (uint32_t i = 0; i < batches; i++) {
         /* several appends in a turn: they share one write */
-        for (int k = 0; k < 3; k++)
-            if (bench_append(b, l->log, (leader_epoch)life->epoch, 2, 150, NULL)) return false;
+        for (int k = 0; k < 3; k++) {
+            enum err err = bench_append(b, l->log, (leader_epoch)life->epoch, 2, 150, NULL);
+            if (err == ERR_NO_MEMORY) err = bench_append(b, l->log, (leader_epoch)life->epoch, 2, 150, NULL);
+            if (err) return false;
+        }
         if (!bench_until_durable(b, l, log_end(l->log))) return false;
         log_store_check(bench_store(b));
         life->durable = log_durable(l->log);
@@ -30,10 +34,12 @@ static bool fill(struct bench *b, struct bench_log *l, struct life *life, uint32
 
 static bool waited(struct bench *b, struct waiting *w, enum err err) { return bench_wait(b, w, err) == ERR_NONE; }
 
-static bool live(struct bench *b, struct life *life) {
+static bool live(struct bench *b, struct life *life, uint64_t fail_allocation) {
     struct bench_log l, other;
     struct waiting w;
-    if (bench_start(b) || bench_open(b, &l, "orders", 0)) return false;
+    if (bench_start(b)) return false;
+    bench_pool(b)->fail_at = fail_allocation;
+    if (bench_open(b, &l, "orders", 0)) return false;
     if (!fill(b, &l, life, 8)) return false;
     log_high_watermark_set(l.log, log_end(l.log));
     waiting_init(&w);
@@ -98,7 +104,7 @@ static void cut_everywhere(enum bench_crash crash, bool fsync, bool kill) {
         struct bench *b = bench_for_life(n + 1, fsync);
         struct life life = {.cut = -1, .fsync = fsync};
         sim_disk_cut_after(bench_disk(b), n);
-        bool whole = live(b, &life);
+        bool whole = live(b, &life, 0);
         reached = n;
         if (kill) sim_disk_cut_after(bench_disk(b), UINT64_MAX); /* the disk is fine, the process is gone */
         if (kill) bench_kill(b);
@@ -121,3 +127,269 @@ TEST(log_power_cut_everywhere_with_luck) { cut_everywhere(BENCH_KEEP_ALL, true, 
 TEST(log_power_cut_everywhere_in_page_cache_mode) { cut_everywhere(BENCH_RANDOM, false, false); }
 /* A killed process loses nothing that was acknowledged, in page-cache mode either. */
 TEST(log_kill_everywhere_in_page_cache_mode) { cut_everywhere(BENCH_RANDOM, false, true); }
+
+/* The n-th operation of one kind fails with EIO, for each n: whatever waits is answered, nothing that was acknowledged is
+ * gone after a restart, and the log goes on. */
+static void fail_each(unsigned operations, uint64_t at_least) {
+    uint64_t n = 0;
+    for (;; n++) {
+        struct bench *b = bench_for_life(n + 1, true);
+        struct life life = {.cut = -1, .fsync = true};
+        struct sim_disk_fault fault = {.operations = operations, .skip = n, .times = 1, .error = -EIO};
+        uint64_t before = bench_faults(b);
+        sim_disk_fail(bench_disk(b), &fault);
+        bool whole = live(b, &life, 0);
+        bool reached = bench_faults(b) > before;
+        sim_disk_heal(bench_disk(b));
+        (void)whole;
+        bench_kill(b);
+        look(b, &life, true);
+        bench_free(b);
+        if (!reached) break;
+    }
+    assert_true(n >= at_least);
+}
+TEST(log_survives_each_failed_write) { fail_each(SIM_DISK_WRITE, 50); }
+TEST(log_survives_each_failed_sync) { fail_each(SIM_DISK_SYNC, 50); }
+TEST(log_survives_each_failed_open) { fail_each(SIM_DISK_OPEN, 20); }
+TEST(log_survives_each_failed_read) { fail_each(SIM_DISK_READ, 5); }
+TEST(log_survives_each_failed_change_of_names) { fail_each(SIM_DISK_NAMES, 10); }
+TEST(log_survives_each_failed_truncate_allocate_or_stat) { fail_each(SIM_DISK_TRUNCATE | SIM_DISK_ALLOCATE | SIM_DISK_STAT, 5); }
+
+/* The n-th allocation fails, for each n: an answer, or another try a second later; never a wrong log, never a hang. */
+TEST(log_survives_each_failed_allocation) {
+    uint64_t n = 1, ended = 0;
+    for (;; n++) {
+        struct bench *b = bench_for_life(n, true);
+        struct life life = {.cut = -1, .fsync = true};
+        bool whole = live(b, &life, n);
+        bool reached = !whole || bench_pool(b)->fail_at == 0;
+        ended += whole;
+        bench_kill(b);
+        look(b, &life, true);
+        bench_free(b);
+        if (!reached) break;
+    }
+    assert_true(n > 100);
+    assert_true(ended > n / 2); /* most are only a delay */
+}
+
+/* The disk fills up, at each possible byte count in turn: the log stops with ERR_NO_SPACE and nothing acknowledged is lost;
+ * with space again it opens and goes on, in the same process. */
+TEST(log_on_a_full_disk) {
+    for (uint64_t room = 0; room < 9000; room += 333) {
+        struct bench_log l;
+        struct waiting w;
+        struct bench *b = bench_for_life(room + 1, true);
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        for (int i = 0; i < 5; i++) assert_int_equal(bench_append_durably(b, &l, 0, 2, 150), ERR_NONE);
+        sim_disk_set_capacity(bench_disk(b), sim_disk_used(bench_disk(b)) + room);
+        enum err err = ERR_NONE;
+        for (int i = 0; i < 60 && !err; i++) err = bench_append_durably(b, &l, 0, 2, 150);
+        assert_int_equal(err, ERR_NO_SPACE);
+        assert_int_equal(l.failed_told, 1);
+        assert_int_equal(log_state(l.log), LOG_FAILED);
+        log_offset durable = log_durable(l.log);
+        sim_disk_set_capacity(bench_disk(b), 0);
+        waiting_init(&w);
+        assert_int_equal(bench_wait(b, &w, log_open(l.log, &w.wait)), ERR_NONE);
+        l.failed_told = 0;
+        assert_true(log_end(l.log) >= durable);
+        assert_int_equal(bench_append_durably(b, &l, 1, 2, 150), ERR_NONE);
+        assert_int_equal(bench_read_all(b, l.log, 0, LOG_UPTO_END, 1000, true).next, log_end(l.log));
+        log_store_check(bench_store(b));
+        bench_stop(b);
+        bench_free(b);
+    }
+}
+
+/* Below the reserve client topics are refused at once and others go on; with space again all go on by themselves. */
+TEST(log_keeps_the_disk_reserve) {
+    struct bench_log l, internal;
+    struct bench *b = bench_for_life(1, true);
+    bench_reserve(b, 500000);
+    sim_disk_set_capacity(bench_disk(b), 600000);
+    assert_int_equal(bench_start(b), ERR_NONE);
+    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    bench_config(b)->may_use_reserve = true;
+    assert_int_equal(bench_open(b, &internal, "__consumer_offsets", 0), ERR_NONE);
+    enum err err = ERR_NONE;
+    for (int i = 0; i < 1000 && !err; i++) {
+        err = bench_append_durably(b, &l, 0, 2, 1500);
+        if (i % 20 == 0) assert_true(bench_pass(b, 1100)); /* the space is measured each second */
+    }
+    assert_int_equal(err, ERR_NO_SPACE);
+    assert_int_equal(log_state(l.log), LOG_OPEN);
+    assert_int_equal(bench_append_durably(b, &internal, 0, 2, 150), ERR_NONE);
+    sim_disk_set_capacity(bench_disk(b), 5000000);
+    assert_int_equal(bench_append(b, l.log, 0, 2, 150, NULL), ERR_NO_SPACE);
+    assert_true(bench_pass(b, 2500));
+    assert_int_equal(bench_append_durably(b, &l, 0, 2, 150), ERR_NONE);
+    bench_stop(b);
+    bench_free(b);
+}
+
+/* ---- Torn ends, rot, wrong indexes */
+
+static void unclean(struct bench *b) {
+    bench_file_remove(b, ".kafka_cleanshutdown");
+    bench_file_remove(b, "recovery-point-offset-checkpoint");
+}
+
+/* The last batch is cut at each of its bytes: it goes as a whole and nothing else does; what was cut is kept aside. */
+TEST(log_recovers_from_a_tail_torn_at_every_byte) {
+    static uint8_t bytes[1 << 16];
+    uint32_t last = 0;
+    for (uint32_t kept = 0; kept == 0 || kept < last; kept++) {
+        struct bench_log l;
+        struct bench *b = bench_for_life(1, true);
+        bench_config(b)->segment_bytes = 1 << 20;
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        for (int i = 0; i < 10; i++) assert_int_equal(bench_append_durably(b, &l, 2, 2, 40), ERR_NONE);
+        bench_stop(b);
+        size_t size = bench_file_read(b, "orders-0/00000000000000000000.log", bytes, sizeof bytes);
+        last = (uint32_t)(size / 10) + 3;
+        struct span rest = span_of(bytes, size);
+        struct batch batch;
+        while (batch_next(&rest, &batch) == ERR_NONE) last = batch.size;
+        bench_file_write(b, "orders-0/00000000000000000000.log", bytes, size - last + kept);
+        unclean(b);
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        assert_int_equal(log_end(l.log), 18);
+        assert_int_equal(log_report(l.log)->cut_at, kept ? 18 : -1);
+        assert_int_equal(log_report(l.log)->cut_bytes, kept);
+        /* of a batch's front the first bytes may be all zero, which is nothing worth keeping */
+        if (kept > 12) assert_int_equal(bench_file_size(b, "orders-0/moldau.cut-00000000000000000018"), kept);
+        assert_int_equal(bench_append_durably(b, &l, 3, 2, 40), ERR_NONE);
+        assert_int_equal(bench_read_all(b, l.log, 0, LOG_UPTO_END, 1000, true).next, 20);
+        bench_stop(b);
+        bench_free(b);
+    }
+}
+
+/* Each byte of the last batch is changed in turn. What its checksum covers ends the log before it. */
+TEST(log_recovers_from_rot_in_its_last_batch) {
+    static uint8_t bytes[1 << 16];
+    uint32_t last = 100;
+    for (uint32_t at = 0; at < last; at++) {
+        struct bench_log l;
+        struct bench *b = bench_for_life(1, true);
+        bench_config(b)->segment_bytes = 1 << 20;
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        for (int i = 0; i < 4; i++) assert_int_equal(bench_append_durably(b, &l, 2, 2, 40), ERR_NONE);
+        bench_stop(b);
+        size_t size = bench_file_read(b, "orders-0/00000000000000000000.log", bytes, sizeof bytes);
+        struct span rest = span_of(bytes, size);
+        struct batch batch;
+        while (batch_next(&rest, &batch) == ERR_NONE) last = batch.size;
+        bytes[size - last + at] ^= 0x81;
+        bench_file_write(b, "orders-0/00000000000000000000.log", bytes, size);
+        unclean(b);
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bool covered = at >= BATCH_AT_MAGIC || (at >= BATCH_AT_LENGTH && at < BATCH_AT_LEADER_EPOCH);
+        if (covered) assert_int_equal(log_end(l.log), 6);
+        log_store_check(bench_store(b));
+        assert_int_equal(bench_append_durably(b, &l, 0x7fffffff, 2, 40), ERR_NONE);
+        bench_stop(b);
+        bench_free(b);
+    }
+}
+
+struct warming { struct log_warm warm; bool done; enum err err; };
+static void warmed(struct log_warm *warm, enum err err) {
+    struct warming *warming = (struct warming *)(void *)warm;
+    warming->done = true;
+    warming->err = err;
+}
+
+/* Rot in old data is seen when the range is brought in for a reader, and stops a metadata log from opening; nothing of it
+ * is cut. */
+TEST(log_rot_below_the_recovery_point) {
+    struct bench_log l;
+    struct bench *b = bench_for_life(1, true);
+    bench_config(b)->segment_bytes = 1 << 20;
+    assert_int_equal(bench_start(b), ERR_NONE);
+    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    for (int i = 0; i < 20; i++) assert_int_equal(bench_append_durably(b, &l, 2, 2, 40), ERR_NONE);
+    bench_stop(b);
+    assert_int_equal(sim_disk_rot(bench_disk(b), "/data/orders-0/00000000000000000000.log", 90, 4), 0);
+    assert_int_equal(bench_start(b), ERR_NONE);
+    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    struct arena arena;
+    struct chain chain;
+    arena_init(&arena, bench_pool(b), 0);
+    for (int clean = 0; clean < 2; clean++) { /* the front has the rot, the end has not */
+        chain_init(&chain, &arena);
+        struct log_read read = {.log = l.log, .from = clean ? 30 : 0, .bytes_max = 900, .upto = LOG_UPTO_END, .out = &chain};
+        assert_int_equal(bench_read(b, &read), ERR_NONE);
+        assert_int_equal(chain.first->kind, SLICE_FILE);
+        struct warming warming = {.warm = {.file = chain.first->file.file, .offset = chain.first->file.offset, .size = chain.first->size, .done = warmed}};
+        log_warm(bench_store(b), &warming.warm);
+        assert_true(bench_until(b, &warming.done));
+        assert_int_equal(warming.err, clean ? ERR_NONE : ERR_CORRUPT);
+        chain_clear(&chain);
+    }
+    arena_destroy(&arena);
+    bench_stop(b);
+    int64_t size = bench_file_size(b, "orders-0/00000000000000000000.log");
+    bench_config(b)->verify_from_start = true;
+    assert_int_equal(bench_start(b), ERR_NONE);
+    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_CORRUPT);
+    assert_int_equal(log_state(l.log), LOG_FAILED);
+    assert_int_equal(bench_file_size(b, "orders-0/00000000000000000000.log"), size);
+    bench_stop(b);
+    bench_free(b);
+}
+
+/* Indexes are hints (L6): with any byte of them changed, or with pieces missing, every read and look-up says the same. */
+TEST(log_answers_do_not_depend_on_indexes) {
+    struct random random;
+    random_seed(&random, 4);
+    for (int round = 0; round < 60; round++) {
+        static uint8_t bytes[1 << 16];
+        struct bench_log l;
+        struct bench *b = bench_for_life((uint64_t)round + 1, true);
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        for (int i = 0; i < 40; i++) assert_int_equal(bench_append_durably(b, &l, 2, 2, 150), ERR_NONE);
+        bench_stop(b);
+        for (log_offset base = 0; base < 80; base++) {
+            for (int kind = 0; kind < 2; kind++) {
+                char name[64];
+                struct text text;
+                text_init(&text, name, sizeof name);
+                text_add(&text, "orders-0/%020lld%s", (long long)base, kind ? ".timeindex" : ".index");
+                int64_t size = bench_file_size(b, name);
+                if (size <= 0) continue;
+                uint64_t what = random_below(&random, 4);
+                bench_file_read(b, name, bytes, sizeof bytes);
+                for (uint64_t i = 0; i < 1 + what; i++) bytes[random_below(&random, (uint64_t)size)] ^= (uint8_t)(1u << random_below(&random, 8));
+                if (what == 3) bench_file_remove(b, name);
+                else bench_file_write(b, name, bytes, what == 2 ? random_below(&random, (uint64_t)size) : (size_t)size);
+            }
+        }
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        assert_int_equal(log_end(l.log), 80);
+        log_high_watermark_set(l.log, 72);
+        for (log_offset from = 0; from < 80; from += 3) {
+            assert_int_equal(bench_read_all(b, l.log, from, LOG_UPTO_END, 900, true).next, 80);
+            struct bench_seen seen = bench_read_all(b, l.log, from, LOG_UPTO_HIGH_WATERMARK, 900, true);
+            assert_int_equal(seen.next, from > 72 ? from : 72);
+            struct log_lookup lookup = {.log = l.log, .timestamp = 1000 + from, .upto = LOG_UPTO_END};
+            assert_int_equal(bench_lookup(b, &lookup), ERR_NONE);
+            assert_int_equal(lookup.offset, from);
+        }
+        struct log_lookup lookup = {.log = l.log, .timestamp = LOG_TIME_MAX, .upto = LOG_UPTO_END};
+        assert_int_equal(bench_lookup(b, &lookup), ERR_NONE);
+        assert_int_equal(lookup.offset, 79);
+        log_store_check(bench_store(b));
+        bench_stop(b);
+        bench_free(b);
+    }
+}

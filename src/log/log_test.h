@@ -20,6 +20,8 @@ struct pool *bench_pool(struct bench *bench);
 struct log_store *bench_store(struct bench *bench);
 struct log_dirs *bench_dirs(struct bench *bench);
 
+void bench_reserve(struct bench *bench, uint64_t bytes); /* moldau.disk.reserve, for the next start */
+uint64_t bench_faults(struct bench *bench);        /* of the simulator's disk, so far */
 enum err bench_start(struct bench *bench);         /* dirs and store */
 void bench_stop(struct bench *bench);              /* in order, with the mark */
 void bench_kill(struct bench *bench);              /* kill -9 (simulator) */

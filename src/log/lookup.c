@@ -67,23 +67,23 @@ static enum err open_segment(struct lookup_job *l, struct io_files files, const 
     return err_from_errno(files.vtable->open(files.self, file, path, IO_READ));
 }
 
-/* Where to begin to look for `target`: the time index says from which offset on, the offset index where that is. */
-static enum err begin_position(struct lookup_job *l, struct io_files files, const struct look_segment *s, uint64_t *position) {
+/* Where to begin to look for `target`: the time index says from which offset on, the offset index where that is. What they
+ * say is held against the batches; an index that is wrong costs a walk from the beginning. */
+static enum err begin_position(struct lookup_job *l, struct io_files files, const struct look_segment *s, struct io_file *file, uint64_t *position) {
     struct index by_time, by_offset;
-    struct index_entry entry;
+    struct index_entry entry, where;
     struct rebuild rebuild;
-    log_offset offset = s->base;
     *position = 0;
     rebuild_of(l, files, s, s->time_entries, &rebuild);
     enum err err = rebuild_index(&rebuild, INDEX_TIME, &by_time);
-    /* An entry says the largest timestamp up to its offset: those below the target are all before it. */
-    if (!err && index_find(&by_time, l->target - 1, &entry) == ERR_NONE) offset = entry.value;
+    /* An entry has the largest timestamp up to its offset: where that is below the target, so is everything before. */
+    bool any = !err && index_find(&by_time, l->target - 1, &entry) == ERR_NONE;
     index_free(&by_time);
-    if (err) return err;
-    if (offset < l->start) offset = l->start;
+    if (err || !any) return err;
     rebuild_of(l, files, s, s->entries, &rebuild);
     err = rebuild_index(&rebuild, INDEX_OFFSET, &by_offset);
-    if (!err && offset > s->base && index_find(&by_offset, offset, &entry) == ERR_NONE) *position = (uint64_t)entry.value;
+    if (!err && index_find(&by_offset, entry.value, &where) == ERR_NONE && rebuild_entry_fits(&rebuild, file, where) &&
+        rebuild_time_fits(&rebuild, file, entry, (uint64_t)where.value)) *position = (uint64_t)where.value;
     index_free(&by_offset);
     return err;
 }
@@ -97,7 +97,7 @@ static enum err search(struct lookup_job *l, struct io_files files, const struct
     enum err err = open_segment(l, files, s, &file);
     if (err) return err;
     codecs_init(&codecs, &l->job.pool);
-    if (!from_start) err = begin_position(l, files, s, &position);
+    if (!from_start) err = begin_position(l, files, s, file, &position);
     if (!err) err = scan_init(&scan, files, file, position, s->size, true, &l->job.pool);
     while (!err && l->offset < 0 && !(err = scan_next(&scan, &batch))) {
         if (batch.batch.max_timestamp < target || batch_last_offset(&batch.batch) < l->start) continue;

@@ -53,7 +53,7 @@ struct load_job {
     uint64_t size;
     uint32_t entries;             /* UINT32_MAX: as many as there are */
     uint32_t interval;
-    bool index_wanted, file_wanted, rebuilt;
+    bool index_wanted, file_wanted, rebuilt, anew; /* anew: what the file says was wrong */
     struct io_file *file;
     struct index index;
 };
@@ -66,7 +66,7 @@ static enum err load_run(struct log_job *job, struct io_files files) {
     if (load->file_wanted) err = err_from_errno(files.vtable->open(files.self, &load->file, path, IO_READ | IO_WRITE));
     if (err || !load->index_wanted) return err;
     struct rebuild rebuild = {.files = files, .pool = &job->pool, .folder = job->folder, .base = load->base, .size = load->size,
-                              .interval = load->interval, .entries = load->entries};
+                              .interval = load->interval, .entries = load->entries, .anew = load->anew};
     err = rebuild_index(&rebuild, INDEX_OFFSET, &load->index);
     load->rebuilt = rebuild.rebuilt;
     return err;
@@ -103,7 +103,7 @@ static void load_finish(struct log_job *job) {
 }
 
 /* Not the log's one job: it changes no file, and reads go on beside rolls and checkpoints. */
-static enum err segment_load(struct segment *segment, bool index_wanted) {
+static enum err segment_load(struct segment *segment, bool index_wanted, bool anew) {
     struct log *log = segment->log;
     if (segment->loading) return ERR_NONE;
     struct load_job *load = job_new(log->store, log, sizeof *load);
@@ -117,6 +117,7 @@ static enum err segment_load(struct segment *segment, bool index_wanted) {
     load->entries = segment->by_offset.known ? segment->by_offset.filed : UINT32_MAX;
     load->interval = log->config.index_interval_bytes;
     load->index_wanted = index_wanted && !index_is_loaded(&segment->by_offset);
+    load->anew = anew;
     load->file_wanted = !segment->file;
     segment->loading = true;
     job_start(&load->job);
@@ -237,30 +238,43 @@ static void next_segment(struct log_read *read) {
     begin_segment(read);
 }
 
+/* Where to begin to look for `offset`: at the batch of an index entry, which must end at the entry's offset (`expected`). */
 static enum err look_up(struct log_read *read, log_offset offset, uint64_t *position) {
     struct index_entry entry;
     *position = 0;
+    read->expected = -1;
     if (offset <= read->segment->base) return ERR_NONE;
-    enum err err = index_find(&read->segment->by_offset, offset - 1, &entry);
-    if (err == ERR_NONE) *position = (uint64_t)entry.value;
-    return err == ERR_NOT_FOUND ? ERR_NONE : err;
+    enum err err = index_find(&read->segment->by_offset, offset, &entry);
+    if (err == ERR_NOT_FOUND) return ERR_NONE;
+    if (err) return err;
+    *position = (uint64_t)entry.value;
+    read->expected = entry.key;
+    return ERR_NONE;
 }
 
-/* The index entry at or below `offset` may be that of its own batch. */
-static enum err look_up_from(struct log_read *read, uint64_t *position) {
-    struct index_entry entry;
-    *position = 0;
-    if (read->from <= read->segment->base) return ERR_NONE;
-    enum err err = index_find(&read->segment->by_offset, read->from, &entry);
-    if (err == ERR_NONE) *position = (uint64_t)entry.value;
-    return err == ERR_NOT_FOUND ? ERR_NONE : err;
+/* The index led to something else: it is thrown away and made anew from the segment, once for each read. */
+static void index_is_wrong(struct log_read *read) {
+    struct segment *segment = read->segment;
+    enum err err = ERR_CORRUPT;
+    if (!read->anew && !segment->loading) {
+        read->anew = true;
+        if (segment->sealed) { index_free(&segment->by_offset); segment->by_offset.known = false; }
+        else index_unload(&segment->by_offset);
+        err = segment_load(segment, true, true);
+    }
+    if (err) { finish(read, err); return; }
+    list_push(&segment->waiting, &read->node);
 }
 
 static void begin_from(struct log_read *read) {
-    enum err err = look_up_from(read, &read->at);
+    enum err err = look_up(read, read->from, &read->at);
     if (err) { finish(read, err); return; }
     read->step = STEP_FROM;
-    if (read->at >= read->limit) { next_segment(read); return; }
+    if (read->at >= read->limit) {
+        if (read->expected >= 0 && read->at >= read->segment->written) index_is_wrong(read);
+        else next_segment(read);
+        return;
+    }
     read_window(read);
 }
 
@@ -277,16 +291,16 @@ static void begin_segment(struct log_read *read) {
     else if (read->upto_offset >= log->written) read->limit = segment->written;
     else bound_is_here = !find_mark(log, read->upto_offset, segment, &read->limit);
     uint64_t position;
-    bool index_wanted = look_up_from(read, &position) == ERR_AGAIN || (bound_is_here && look_up(read, read->upto_offset, &position) == ERR_AGAIN);
+    bool index_wanted = look_up(read, read->from, &position) == ERR_AGAIN || (bound_is_here && look_up(read, read->upto_offset - 1, &position) == ERR_AGAIN);
     if (!segment->file || index_wanted) {
-        enum err err = segment_load(segment, index_wanted);
+        enum err err = segment_load(segment, index_wanted, false);
         if (err) { finish(read, err); return; }
         list_push(&segment->waiting, &read->node);
         return;
     }
     segment_use(segment);
     if (bound_is_here) {
-        enum err err = look_up(read, read->upto_offset, &read->at);
+        enum err err = look_up(read, read->upto_offset - 1, &read->at);
         if (err) { finish(read, err); return; }
         read->step = STEP_BOUND;
         read->limit = segment->written;
@@ -320,7 +334,10 @@ static void window_done(struct io_op *op) {
         if (!err && frame.magic == BATCH_MAGIC_2) err = batch_header_parse(rest, &batch);
         else if (!err) batch = (struct batch){.base_offset = frame.base_offset, .size = frame.size};
         if (err == ERR_AGAIN && in > 0) { read_window(read); return; }
-        if (err || batch.size > read->segment->written - read->at) { finish(read, ERR_CORRUPT); return; }
+        bool wrong = err || batch.size > read->segment->written - read->at;
+        if (read->expected >= 0 && (wrong || batch_last_offset(&batch) != read->expected)) { index_is_wrong(read); return; }
+        if (wrong) { finish(read, ERR_CORRUPT); return; }
+        read->expected = -1;
         if (read->step == STEP_BOUND && batch.base_offset >= read->upto_offset) break;
         if (read->step == STEP_FROM && batch_last_offset(&batch) >= read->from) {
             answer(read, read->at, batch.base_offset, batch.size);
@@ -360,6 +377,7 @@ enum err log_read(struct log_read *read) {
     read->segment->readers++;
     log->body->reads++;
     read->starting = true;
+    read->anew = false;
     read->finished = false;
     begin_segment(read);
     read->starting = false;

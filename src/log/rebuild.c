@@ -37,7 +37,7 @@ enum err rebuild_index(struct rebuild *r, enum index_kind kind, struct index *ou
     r->rebuilt = false;
     index_init(out, kind, r->base, INT32_MAX, r->pool);
     path_of_offset(path, r->folder, r->base, kind == INDEX_OFFSET ? ".index" : ".timeindex");
-    enum err err = index_file_load(out, r->files, path, r->entries, r->size, INT64_MAX);
+    enum err err = r->anew ? ERR_NOT_FOUND : index_file_load(out, r->files, path, r->entries, r->size, INT64_MAX);
     if (err != ERR_NOT_FOUND && err != ERR_CORRUPT) return err;
     if ((err = make_anew(r, kind, out))) return err;
     /* A full disk or the like is no reason not to answer. */
@@ -45,20 +45,54 @@ enum err rebuild_index(struct rebuild *r, enum index_kind kind, struct index *ou
     return ERR_NONE;
 }
 
-enum err rebuild_largest_timestamp(struct rebuild *r, struct io_file *file, struct timestamp *out) {
-    struct index by_time, by_offset;
+bool rebuild_entry_fits(struct rebuild *r, struct io_file *file, struct index_entry entry) {
+    struct scan scan;
+    struct scan_batch batch;
+    if (scan_init(&scan, r->files, file, (uint64_t)entry.value, r->size, false, r->pool)) return false;
+    bool fits = scan_next(&scan, &batch) == ERR_NONE && batch_last_offset(&batch.batch) == entry.key;
+    scan_free(&scan);
+    return fits;
+}
+
+/* The batch that ends at the entry's offset, looked for from `position` on, has the entry's timestamp. */
+bool rebuild_time_fits(struct rebuild *r, struct io_file *file, struct index_entry entry, uint64_t position) {
+    struct scan scan;
+    struct scan_batch batch;
+    bool fits = false;
+    if (scan_init(&scan, r->files, file, position, r->size, false, r->pool)) return false;
+    while (!scan_next(&scan, &batch)) {
+        if (batch_last_offset(&batch.batch) < entry.value) continue;
+        fits = batch_last_offset(&batch.batch) == entry.value && batch.batch.max_timestamp == entry.key;
+        break;
+    }
+    scan_free(&scan);
+    return fits;
+}
+
+/* Where the batch of that offset can be looked for; 0 when the index cannot be believed. */
+static enum err position_of(struct rebuild *r, struct io_file *file, log_offset offset, uint64_t *position) {
+    struct index by_offset;
     struct index_entry entry;
+    *position = 0;
+    enum err err = rebuild_index(r, INDEX_OFFSET, &by_offset);
+    if (!err && index_find(&by_offset, offset, &entry) == ERR_NONE && rebuild_entry_fits(r, file, entry)) *position = (uint64_t)entry.value;
+    index_free(&by_offset);
+    return err;
+}
+
+enum err rebuild_largest_timestamp(struct rebuild *r, struct io_file *file, struct timestamp *out) {
+    struct index by_time;
     struct scan scan = {0};
     struct scan_batch batch;
     uint64_t position = 0;
     *out = (struct timestamp){-1, -1};
     enum err err = rebuild_index(r, INDEX_TIME, &by_time);
-    if (!err && by_time.entries > 0) *out = (struct timestamp){by_time.last.key, by_time.last.value};
+    if (!err && by_time.entries > 0) {
+        err = position_of(r, file, by_time.last.value, &position);
+        if (!err && rebuild_time_fits(r, file, by_time.last, position)) *out = (struct timestamp){by_time.last.key, by_time.last.value};
+        else position = 0;
+    }
     index_free(&by_time);
-    if (err) return err;
-    err = rebuild_index(r, INDEX_OFFSET, &by_offset);
-    if (!err && out->offset >= 0 && index_find(&by_offset, out->offset, &entry) == ERR_NONE) position = (uint64_t)entry.value;
-    index_free(&by_offset);
     if (!err) err = scan_init(&scan, r->files, file, position, r->size, false, r->pool);
     while (!err && !(err = scan_next(&scan, &batch)))
         if (batch.batch.max_timestamp > out->time) *out = (struct timestamp){batch.batch.max_timestamp, batch_last_offset(&batch.batch)};

@@ -576,8 +576,8 @@ static enum err write_again(struct recovery *r, struct segment *segment, uint64_
     return err;
 }
 
-/* Everything from `point` on is verified and made durable. */
-static enum err verify_from(struct recovery *r, log_offset point) {
+/* Everything from `point` on is verified and made durable. Below `flushed` nothing may be wrong: there it is rot. */
+static enum err verify_from(struct recovery *r, log_offset point, log_offset flushed) {
     struct log_body *body = r->body;
     uint32_t first = segment_index_of(body, point);
     enum err err;
@@ -586,6 +586,10 @@ static enum err verify_from(struct recovery *r, log_offset point) {
         uint64_t position = 0, good = 0;
         bool gap = !r->in->config->cleanup_compact && segment->base > r->next;
         if (i > first && (gap || segment->base < r->next)) { /* what lay between was lost */
+            if (r->next < flushed) { /* not by this crash */
+                if (r->report->damaged_at < 0) r->report->damaged_at = r->next;
+                return ERR_CORRUPT;
+            }
             r->report->cut_at = r->next;
             if ((err = remove_old_cuts(r)) || (err = drop_segments(r, i))) return err;
             break;
@@ -610,7 +614,7 @@ static enum err verify_from(struct recovery *r, log_offset point) {
         }
         err = walk(r, segment, position, &good);
         if (err == ERR_CORRUPT) {
-            if (r->next < point) { /* before the recovery point it is rot, not a torn end */
+            if (r->next < flushed) { /* before the recovery point it is rot, not a torn end */
                 if (r->report->damaged_at < 0) r->report->damaged_at = r->next;
                 return ERR_CORRUPT;
             }
@@ -689,7 +693,7 @@ static enum err find_end(struct recovery *r) {
         r->report->recovery_point = from;
         if ((err = load_producers(r, from, &at))) return err;
         r->replayed = at < 0 ? base : at;
-        if ((err = verify_from(r, from))) return err;
+        if ((err = verify_from(r, from, point))) return err;
         if (r->next >= point || attempt > 0 || from <= base) break;
         /* It ends before its recovery point: that cannot be believed then, nor can what was taken from the indexes. */
         point = body->segments[segment_index_of(body, r->next)]->base;
