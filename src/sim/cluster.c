@@ -166,7 +166,7 @@ static void rule(struct cluster_node *node, unsigned operations, uint64_t skip, 
 
 void cluster_fault(void *context, const struct fault *fault) {
     struct cluster *cluster = context;
-    struct cluster_node *node = some_node(cluster, fault->a), *other = some_node(cluster, fault->b);
+    struct cluster_node *node = some_node(cluster, fault->a), *other = &cluster->nodes[fault->b % cluster->count];
     struct sim_disk *disk = sim_host_disk(node->host);
     switch (fault->kind) {
     case FAULT_KILL:
@@ -188,7 +188,10 @@ void cluster_fault(void *context, const struct fault *fault) {
         node->kill_at_cut = fault->c % 3 == 0;
         sim_disk_cut_after(disk, fault->b % 40);
         break;
-    case FAULT_CUT_ONE_WAY: cut(cluster, node->number, other->number, fault->lasts); break;
+    case FAULT_CUT_ONE_WAY:
+        if (fault->c % 2) cut(cluster, node->number, other->number, fault->lasts);
+        else cut(cluster, other->number, node->number, fault->lasts);
+        break;
     case FAULT_CUT_NODE:
         for (uint32_t n = 0; n < cluster->count; n++) {
             cut(cluster, node->number, n, fault->lasts);
@@ -208,10 +211,12 @@ void cluster_fault(void *context, const struct fault *fault) {
         sim_net_slow(cluster->net, node->number, other->number, (time_ns)(fault->c % (uint64_t)NS_PER_S));
         heal_after(cluster, HEAL_WIRE, node->number, other->number, fault->lasts);
         break;
-    case FAULT_CLOCK_STEP:
-        /* Up to a year, or a few seconds, in both directions. */
-        sim_host_clock_step(node->host, (time_ms)(fault->b % (fault->c % 2 ? UINT64_C(31536000000) : 10000)) * (fault->c % 4 < 2 ? 1 : -1));
+    case FAULT_CLOCK_STEP: {
+        /* Far, or a few seconds, in both directions. */
+        uint64_t far = cluster->clock_step_max_ms ? (uint64_t)cluster->clock_step_max_ms : UINT64_C(31536000000);
+        sim_host_clock_step(node->host, (time_ms)(fault->b % (fault->c % 2 ? far : 10000)) * (fault->c % 4 < 2 ? 1 : -1));
         break;
+    }
     case FAULT_CLOCK_RATE: sim_host_clock_rate(node->host, (int32_t)(fault->b % 200001) - 100000); break;
     case FAULT_DISK_FULL:
         sim_disk_set_capacity(disk, sim_disk_used(disk) + SIM_PAGE_BYTES * (1 + fault->b % 16));

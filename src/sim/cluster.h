@@ -38,6 +38,7 @@ struct cluster {
     void (*after_event)(struct cluster *cluster);   /* NULL: nobody looks */
     struct list heals;
     uint64_t disk_bytes;
+    time_ms clock_step_max_ms;    /* 0: a year */
 };
 
 void cluster_init(struct cluster *cluster, struct run *run, uint32_t count, uint32_t shards, uint64_t disk_bytes);

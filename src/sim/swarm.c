@@ -106,6 +106,7 @@ static void child(const struct command *command, uint64_t first, uint64_t last, 
                 fflush(stdout);
             }
         }
+        fflush(stdout);
         if (write(out, &result, sizeof result) != (ssize_t)sizeof result) _exit(4);
         if (!result.ok) _exit(0); /* a fresh process for the next seed */
     }

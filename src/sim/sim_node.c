@@ -1,0 +1,246 @@
+/* A whole node, broker and controller in one process, on a host where everything goes wrong; and clients on another, which
+ * speak the wire and know nothing else. What they were told must stay true.
+ */
+#include "controller/format.h"
+#include "server/server.h"
+#include "sim/clients.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { NODE = 0, CLIENTS = 1, TEXT_BYTES = 4096 };
+
+struct world {
+    struct run *run;
+    struct sim *sim;
+    struct cluster cluster;
+    struct history *history;
+    struct random random;
+    struct clients *clients;
+    char properties[TEXT_BYTES];
+    bool page_cache;
+    uint64_t faults_at_start;
+    struct clients_options options;
+    struct sim_event end_process;
+};
+
+struct program { /* inside of the process */
+    struct world *world;
+    struct settings settings;
+    struct config_values values;
+    struct arena arena;
+    struct server *server;
+    bool failed, stopped, clean;
+};
+
+static const char *const data_path = "/data";
+
+static bool disk_was_at_fault(const struct world *world) { return sim_count(world->sim)->faults > world->faults_at_start; }
+
+/* ---- The node */
+static void trace_line(const char *line) {}
+
+static struct world *tracing;
+static void trace_aloud(const char *line) { printf("%12.6f node: %s\n", (double)sim_now(tracing->sim) / 1e9, line); }
+
+static void on_end_process(struct sim *sim, struct sim_event *event) {
+    struct world *world = container_of(event, struct world, end_process);
+    struct cluster_node *node = &world->cluster.nodes[NODE];
+    struct program *program = node->program;
+    if (program && !program->failed && !program->stopped) return; /* it was another life's end */
+    if (node->process) cluster_kill(node);
+    if (!sim_is_scheduled(&node->restart)) cluster_start(node);
+}
+
+static void end_soon(struct world *world) {
+    if (!sim_is_scheduled(&world->end_process)) sim_at(world->sim, &world->end_process, sim_now(world->sim) + 100 * NS_PER_MS, on_end_process);
+}
+
+static void on_stopped(void *context, bool clean, const char *why) {
+    struct program *program = context;
+    struct world *world = program->world;
+    program->stopped = true;
+    program->clean = clean;
+    SIM_CHECK(world->sim, disk_was_at_fault(world) || (clean && !why), "stop", "the node stops by itself, and no disk failed: %s", why ? why : "");
+    end_soon(world);
+}
+
+static void node_start(struct cluster_node *node) {
+    struct world *world = node->cluster->owner;
+    struct pool *pools[SIM_SHARDS_MAX];
+    struct io *ios[SIM_SHARDS_MAX];
+    for (uint32_t i = 0; i < node->cluster->shards; i++) {
+        pools[i] = sim_process_pool(node->process, i);
+        ios[i] = sim_process_io(node->process, i);
+    }
+    struct program *program = POOL_NEW(pools[0], struct program);
+    struct text why;
+    char why_bytes[1024];
+    assert(program);
+    node->program = program;
+    program->world = world;
+    world->faults_at_start = sim_count(world->sim)->faults;
+    text_init(&why, why_bytes, sizeof why_bytes);
+    arena_init(&program->arena, pools[0], 0);
+    config_values_init(&program->values, &program->arena);
+    enum err err = config_values_read(&program->values, span_text(world->properties), &why);
+    bool read = !err && settings_read(&program->settings, &program->values, &why, NULL);
+    SIM_CHECK(world->sim, read, "start", "the configuration is not taken: %s", why.bytes);
+    if (!read) return;
+    struct server_options options = {
+        .settings = &program->settings, .ios = ios, .shards = node->cluster->shards, .files = io_files(ios[0]), .pool = pools[0],
+        .shard_pools = pools, .trace = world->run->options->verbose ? trace_aloud : trace_line, .on_stopped = on_stopped, .context = program};
+    err = server_open(&program->server, &options, &why);
+    if (err) {
+        SIM_CHECK(world->sim, sim_process_is_stuck(node->process) || disk_was_at_fault(world), "start", "the node does not start: %s: %s", err_name(err), why.bytes);
+        program->failed = true;
+        end_soon(world);
+        return;
+    }
+    sim_process_drive(node->process, server_shards(program->server));
+}
+
+/* ---- Both hosts */
+static void program_start(struct cluster_node *node) {
+    struct world *world = node->cluster->owner;
+    if (node->number == NODE) node_start(node);
+    else world->clients = clients_start(node, &world->options);
+}
+
+static void program_died(struct cluster_node *node) {
+    struct world *world = node->cluster->owner;
+    if (node->number == NODE && (!sim_host_has_power(node->host) || disk_was_at_fault(world))) history_power_cut(world->history);
+}
+
+static void format(struct world *world) {
+    struct cluster_node *node = &world->cluster.nodes[NODE];
+    struct text why;
+    char why_bytes[1024];
+    struct uuid directory = uuid_random(&world->random);
+    struct format_plan plan = {.node = 1, .cluster_id = SPAN_LITERAL("simulated-node-AAAAAAA"), .dirs = &data_path, .directory_ids = &directory,
+                               .dir_count = 1, .is_controller = true, .now = 1000};
+    text_init(&why, why_bytes, sizeof why_bytes);
+    enum err err = format_run(&plan, sim_host_files(node->host), sim_pool(world->sim), &why);
+    SIM_CHECK(world->sim, err == ERR_NONE, "format", "formatting: %s: %s", err_name(err), why.bytes);
+    cluster_power_cut(node, SIM_CRASH_LOSE_ALL); /* what format says it did is there */
+}
+
+static void write_properties(struct world *world) {
+    struct run *run = world->run;
+    struct text text;
+    text_init(&text, world->properties, sizeof world->properties);
+    text_add(&text, "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@10.0.0.1:9093\ncontroller.listener.names=CONTROLLER\n"
+                    "listeners=PLAINTEXT://10.0.0.1:9092,CONTROLLER://10.0.0.1:9093\ninter.broker.listener.name=PLAINTEXT\nlog.dirs=%s\n"
+                    "offsets.topic.replication.factor=1\n", data_path);
+    /* Nothing may be forgotten because a clock jumps. */
+    text_add(&text, "log.retention.ms=-1\noffsets.retention.minutes=100000000\nproducer.id.expiration.ms=2147483647\n"
+                    "log.message.timestamp.before.max.ms=9223372036854775807\nlog.message.timestamp.after.max.ms=9223372036854775807\n");
+    text_add(&text, "offsets.topic.num.partitions=%lld\n", (long long)run_setting(run, "offsets_partitions", 1, 4));
+    text_add(&text, "log.roll.ms=%lld\n", (long long)run_setting(run, "roll_ms", 200, 10000));
+    text_add(&text, "log.index.interval.bytes=%lld\n", (long long)run_setting(run, "index_interval", 1, 2000));
+    text_add(&text, "metadata.log.max.record.bytes.between.snapshots=%lld\n", (long long)run_setting(run, "snapshot_bytes", 200, 20000));
+    text_add(&text, "log.flush.offset.checkpoint.interval.ms=%lld\n", (long long)run_setting(run, "checkpoint_ms", 200, 20000));
+    text_add(&text, "replica.high.watermark.checkpoint.interval.ms=%lld\n", (long long)run_setting(run, "high_watermark_ms", 100, 5000));
+    text_add(&text, "group.initial.rebalance.delay.ms=%lld\n", (long long)run_setting(run, "rebalance_delay_ms", 0, 1000));
+    world->page_cache = run_chance(run, "page_cache", 20);
+    if (world->page_cache) text_add(&text, "moldau.durability=page-cache\n");
+    assert(!text.cut);
+}
+
+static bool is_live(void *context) {
+    struct world *world = context;
+    return world->clients && clients_are_live(world->clients);
+}
+
+static bool is_verified(void *context) { return clients_are_verified(((struct world *)context)->clients); }
+
+static bool is_stopped(void *context) {
+    struct world *world = context;
+    struct program *program = world->cluster.nodes[NODE].program;
+    return program && program->stopped;
+}
+
+static void say_not_live(struct world *world, const char *what) {
+    char bytes[900];
+    struct text text;
+    text_init(&text, bytes, sizeof bytes);
+    clients_text(world->clients, &text);
+    sim_fail(world->sim, what, "60 s after all is well again, these have got nowhere:%s", bytes);
+}
+
+/* The node is told to stop as by SIGTERM, and must have given everything back. */
+static void stop_in_order(struct world *world) {
+    struct cluster_node *node = &world->cluster.nodes[NODE];
+    struct program *program = node->program;
+    if (!program || program->failed) return;
+    server_stop(program->server);
+    sim_io_nudge(sim_process_io(node->process, 0));
+    if (!sim_run_while_not(world->sim, is_stopped, world, RUN_LIVE_WITHIN)) {
+        if (!sim_has_failed(world->sim)) sim_fail(world->sim, "stop", "the node does not stop within 60 s");
+        return;
+    }
+    SIM_CHECK(world->sim, program->clean, "stop", "an orderly stop is not clean");
+    sim_cancel(world->sim, &world->end_process);
+    if (sim_has_failed(world->sim)) return;
+    /* What is under way between the shards comes home. */
+    sim_run_until(world->sim, sim_now(world->sim) + NS_PER_S);
+    struct sim_process *process = node->process;
+    server_free(program->server);
+    arena_destroy(&program->arena);
+    pool_free(sim_process_pool(process, 0), program, sizeof *program);
+    node->program = NULL;
+    node->process = NULL;
+    sim_process_end(process);
+}
+
+void sim_node_run(struct run *run);
+
+void sim_node_run(struct run *run) {
+    struct world *world = POOL_NEW(sim_pool(run->sim), struct world);
+    assert(world);
+    world->run = run;
+    world->sim = run->sim;
+    tracing = world;
+    random_seed(&world->random, sim_fork_seed(run->sim));
+    uint32_t shards = (uint32_t)run_setting(run, "shards", 1, 3);
+    write_properties(world);
+    world->options = (struct clients_options){
+        .run = run, .server_host = NODE, .partitions = (uint32_t)run_setting(run, "partitions", 1, 6), .producers = (uint32_t)run_setting(run, "producers", 1, 4),
+        .consumers = (uint32_t)run_setting(run, "consumers", 1, 3), .members = (uint32_t)run_setting(run, "members", 0, 4), .durable = !world->page_cache,
+        .batch_records_max = (uint32_t)run_setting(run, "batch_records", 1, 10), .creates_topics = run_chance(run, "creates_topics", 50)};
+    world->history = history_new(run->sim, world->options.partitions, !world->page_cache);
+    world->options.history = world->history;
+    cluster_init(&world->cluster, run, 2, shards, 0);
+    world->cluster.owner = world;
+    world->cluster.start = program_start;
+    world->cluster.died = program_died;
+    world->cluster.clock_step_max_ms = 3600000;
+    world->cluster.nodes[CLIENTS].immune = true;
+    format(world);
+    static const uint32_t weights[FAULT_KINDS] = {
+        [FAULT_KILL] = 10, [FAULT_POWER] = 15, [FAULT_DISK_CUT] = 30, [FAULT_CUT_ONE_WAY] = 6, [FAULT_CUT_NODE] = 6, [FAULT_RESET] = 15,
+        [FAULT_PAUSE] = 6, [FAULT_SLOW_WIRE] = 4, [FAULT_CLOCK_STEP] = 4, [FAULT_CLOCK_RATE] = 4, [FAULT_DISK_FULL] = 4, [FAULT_DISK_SYNC] = 4,
+        [FAULT_DISK_WRITE] = 4, [FAULT_DISK_READ] = 3, [FAULT_DISK_SLOW] = 5};
+    memcpy(run->weights, weights, sizeof weights);
+    run->pause_min = 300 * NS_PER_MS;
+    run->pause_max = 4 * NS_PER_S;
+    run->lasts_max = 5 * NS_PER_S;
+    cluster_start(&world->cluster.nodes[NODE]);
+    cluster_start(&world->cluster.nodes[CLIENTS]);
+    run_faults_begin(run, cluster_fault, &world->cluster);
+    if (run_faults_end(run)) {
+        struct cluster_node *node = &world->cluster.nodes[NODE];
+        if (node->process && disk_was_at_fault(world)) cluster_kill(node); /* what failed stays failed in that process */
+        cluster_heal(&world->cluster);
+        clients_mark(world->clients);
+        if (!sim_run_while_not(run->sim, is_live, world, RUN_LIVE_WITHIN) && !sim_has_failed(run->sim)) say_not_live(world, "liveness");
+        clients_verify(world->clients);
+        if (!sim_has_failed(run->sim) && !sim_run_while_not(run->sim, is_verified, world, RUN_LIVE_WITHIN) && !sim_has_failed(run->sim))
+            say_not_live(world, "verify");
+        if (!sim_has_failed(run->sim)) stop_in_order(world);
+    }
+    if (sim_has_failed(run->sim)) return;
+    sim_cancel(run->sim, &world->end_process);
+    cluster_destroy(&world->cluster);
+    history_free(world->history);
+    pool_free(sim_pool(run->sim), world, sizeof *world);
+}
