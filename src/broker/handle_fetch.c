@@ -109,7 +109,9 @@ static void run_wait(struct share *base) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < share->count; i++) {
         struct fetch_item *item = share->items[i];
-        if (!item->partition || item->is_refused || item->records.bytes > 0) continue;
+        if (!item->partition || item->is_refused) continue;
+        /* What was read is too little: it is read again with what comes. */
+        chain_clear(&item->records);
         struct fetch_watch *watch = &share->watches[count++];
         *watch = (struct fetch_watch){.place = &item->partition->place, .from = item->at, .bytes_max = item->bytes_max};
         watch->bound = item->replica >= 0 ? BOUND_END : item->isolation == FETCH_COMMITTED ? BOUND_STABLE : BOUND_HIGH_WATERMARK;
@@ -119,7 +121,7 @@ static void run_wait(struct share *base) {
     share->wait.bytes_min = share->bytes_min;
     share->wait.waiter.is_fetch = true;
     share->is_parked = true;
-    if (!purgatory_wait_fetch(&there->purgatory, &share->wait, share->deadline_ms)) {
+    if (count == 0 || !purgatory_wait_fetch(&there->purgatory, &share->wait, share->deadline_ms)) {
         fetch_share_woken(&share->wait, PURGATORY_TIMEOUT); /* no room to wait: answer with what there is */
         return;
     }
@@ -200,7 +202,7 @@ static void answer(struct request *request) {
     request_reply(request, out);
 }
 
-static void wait_pass(struct request *request, uint32_t bytes);
+static void wait_pass(struct request *request);
 
 static void read_joined(struct request *request) {
     struct fetch_work *work = request->work;
@@ -212,7 +214,7 @@ static void read_joined(struct request *request) {
     }
     time_ms now_ms = shard_now(request->broker->shard) / NS_PER_MS;
     if (at_once || bytes >= work->bytes_min || now_ms >= work->deadline_ms || request->client->closed || request->broker->stopping) answer(request);
-    else wait_pass(request, (uint32_t)bytes);
+    else wait_pass(request);
 }
 
 static void read_pass(struct request *request) {
@@ -231,7 +233,7 @@ static void read_pass(struct request *request) {
     fanout_sent(request);
 }
 
-static void wait_pass(struct request *request, uint32_t bytes) {
+static void wait_pass(struct request *request) {
     struct fetch_work *work = request->work;
     struct broker *broker = request->broker;
     uint32_t shares = 0;
@@ -242,7 +244,7 @@ static void wait_pass(struct request *request, uint32_t bytes) {
         struct fetch_share *share = work->shares[i];
         if (!share) continue;
         /* With several shards each wakes for any byte, and the sum is looked at here. */
-        share->bytes_min = shares == 1 ? work->bytes_min - bytes : 1;
+        share->bytes_min = shares == 1 ? work->bytes_min : 1;
         share->deadline_ms = work->deadline_ms;
         share->is_waiting = true;
         fanout_send(request, i, &share->share, run_wait, wait_is_back);

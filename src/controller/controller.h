@@ -14,6 +14,7 @@
 #include "meta/meta.h"
 #include "quorum/quorum.h"
 #include "shard/shard.h"
+#include "controller/format.h" /* what a new node starts with */
 
 struct controller;
 
