@@ -23,7 +23,10 @@ struct bench {
     struct sim_net *net;
     struct sim_host *host;
     struct sim_process *process;
-    struct io *io;
+    uint32_t shards;
+    struct io *ios[4];
+    struct log_store *stores[4];
+    struct io *io;            /* of the shard that was chosen, as those below */
     struct shard_group *group;
     struct shard *shard;
     struct log_dirs *dirs;
@@ -44,6 +47,7 @@ struct io_files bench_files(struct bench *b) { return b->where == BENCH_SIM ? si
 struct bench *bench_new(enum bench_where where, uint64_t seed) {
     struct bench *b = calloc(1, sizeof *b);
     b->where = where;
+    b->shards = 1;
     random_seed(&b->random, seed);
     pool_init(&b->batch_pool, 0, 0);
     pool_track(&b->batch_pool);
@@ -73,6 +77,12 @@ static void close_process(struct bench *b) {
     b->process = NULL;
 }
 
+void bench_shards(struct bench *b, uint32_t count) { b->shards = count; }
+void bench_on_shard(struct bench *b, uint32_t shard) {
+    b->io = b->ios[shard];
+    b->shard = shard_at(b->group, shard);
+    b->store = b->stores[shard];
+}
 void bench_reserve(struct bench *b, uint64_t bytes) { b->reserve = bytes; }
 uint64_t bench_faults(struct bench *b) { return sim_count(b->sim)->faults; }
 
@@ -94,26 +104,31 @@ void bench_free(struct bench *b) {
 }
 
 enum err bench_start(struct bench *b) {
-    struct pool *pool;
+    struct pool *pools[4];
     if (b->where == BENCH_SIM) {
-        b->process = sim_process_start(b->host, 1);
-        b->io = sim_process_io(b->process, 0);
-        pool = sim_process_pool(b->process, 0);
+        b->process = sim_process_start(b->host, b->shards);
+        for (uint32_t i = 0; i < b->shards; i++) {
+            b->ios[i] = sim_process_io(b->process, i);
+            pools[i] = sim_process_pool(b->process, i);
+        }
     } else {
         pool_init(&b->real_pool, 0, 64);
-        pool = &b->real_pool;
-        struct io_options options = {.backend = IO_BACKEND_EPOLL, .offload_threads = 2, .pool = pool};
-        assert_int_equal(io_open(&b->io, &options), 0);
+        pools[0] = &b->real_pool;
+        struct io_options options = {.backend = IO_BACKEND_EPOLL, .offload_threads = 2, .pool = pools[0]};
+        assert_int_equal(io_open(&b->ios[0], &options), 0);
     }
-    struct shard_options options = {.count = 1, .ios = &b->io, .pools = &pool};
+    struct shard_options options = {.count = b->shards, .ios = b->ios, .pools = pools};
     assert_int_equal(shard_group_open(&b->group, &options), ERR_NONE);
-    b->shard = shard_at(b->group, 0);
     char why[256] = "";
     const char *paths[] = {b->dir};
-    struct log_dirs_options dirs = {.paths = paths, .count = 1, .node = 1, .cluster_id = cluster, .pool = pool, .random = &b->random,
+    struct log_dirs_options dirs = {.paths = paths, .count = 1, .node = 1, .cluster_id = cluster, .pool = pools[0], .random = &b->random,
                                     .now_ms = 1700000000000, .disk_reserve_bytes = b->reserve};
-    enum err err = log_dirs_open(&b->dirs, io_files(b->io), &dirs, why, sizeof why);
-    if (!err) err = log_store_open(&b->store, b->shard, b->dirs, &b->options);
+    enum err err = log_dirs_open(&b->dirs, io_files(b->ios[0]), &dirs, why, sizeof why);
+    for (uint32_t i = b->shards; i-- > 0;) {
+        bench_on_shard(b, i);
+        if (!err) err = log_store_open(&b->stores[i], b->shard, b->dirs, &b->options);
+    }
+    bench_on_shard(b, 0);
     return err;
 }
 
@@ -126,10 +141,13 @@ static void end_process(struct bench *b) {
 }
 
 void bench_stop(struct bench *b) {
-    struct waiting waiting;
-    waiting_init(&waiting);
-    assert_int_equal(bench_wait(b, &waiting, log_store_stop(b->store, &waiting.wait)), ERR_NONE);
-    log_store_free(b->store);
+    for (uint32_t i = b->shards; i-- > 0;) { /* shard 0 last: it writes for all */
+        struct waiting waiting;
+        waiting_init(&waiting);
+        bench_on_shard(b, i);
+        assert_int_equal(bench_wait(b, &waiting, log_store_stop(b->store, &waiting.wait)), ERR_NONE);
+    }
+    for (uint32_t i = 0; i < b->shards; i++) log_store_free(b->stores[i]);
     log_dirs_close(b->dirs, io_files(b->io), true, 7);
     end_process(b);
 }
@@ -150,24 +168,33 @@ void bench_power_cut(struct bench *b, enum bench_crash crash) {
 
 bool bench_is_stuck(struct bench *b) { return b->where == BENCH_SIM && b->process && sim_process_is_stuck(b->process); }
 
+/* With several shards each has its turn; none waits for long, since another may have to act first. */
+static void turn(struct bench *b, time_ns end) {
+    if (b->shards == 1) { shard_turn(b->shard, end); return; }
+    for (uint32_t i = 0; i < b->shards; i++) {
+        time_ns soon = io_now(b->ios[i]) + 100000;
+        shard_turn(shard_at(b->group, i), soon < end ? soon : end);
+    }
+}
+
 bool bench_until(struct bench *b, const bool *what) {
     time_ns end = io_now(b->io) + (b->where == BENCH_SIM ? 60 : 10) * NS_PER_S;
     while (!*what) {
         if (bench_is_stuck(b) || io_now(b->io) >= end) return false;
-        shard_turn(b->shard, end);
+        turn(b, end);
     }
     return true;
 }
 
 void bench_turns(struct bench *b, uint32_t turns) {
-    for (uint32_t i = 0; i < turns && !bench_is_stuck(b); i++) shard_turn(b->shard, io_now(b->io) + NS_PER_S);
+    for (uint32_t i = 0; i < turns && !bench_is_stuck(b); i++) turn(b, io_now(b->io) + NS_PER_S);
 }
 
 bool bench_pass(struct bench *b, time_ms time) {
     time_ns end = io_now(b->io) + time * NS_PER_MS;
     while (io_now(b->io) < end) {
         if (bench_is_stuck(b)) return false;
-        shard_turn(b->shard, end);
+        turn(b, end);
     }
     return true;
 }
@@ -256,7 +283,7 @@ bool bench_until_durable(struct bench *b, struct bench_log *log, log_offset end)
             log_text(log->log, &text);
             fail_msg("nobody answers for %lld: %s", (long long)end, line);
         }
-        shard_turn(b->shard, limit);
+        turn(b, limit);
     }
     return !log->failed_told;
 }

@@ -393,3 +393,41 @@ TEST(log_answers_do_not_depend_on_indexes) {
         bench_free(b);
     }
 }
+
+/* Truncated below its recovery point and then written to, with the power cut at each operation: what is torn then is a torn
+ * end, not rot below a recovery point of before the cut. */
+TEST(log_truncated_below_its_recovery_point_then_cut) {
+    uint64_t before = 0;
+    for (uint64_t n = 0;; n++) {
+        struct bench_log l;
+        struct waiting w;
+        struct bench *b = bench_for_life(n + 1, true);
+        bench_options(b)->recovery_checkpoint_ms = 1000;
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        for (int i = 0; i < 20; i++) assert_int_equal(bench_append_durably(b, &l, 1, 2, 150), ERR_NONE);
+        assert_true(bench_pass(b, 3500));
+        assert_int_equal(log_recovery_point(l.log), 40);
+        sim_disk_cut_after(bench_disk(b), n);
+        before = sim_disk_operations(bench_disk(b));
+        waiting_init(&w);
+        log_offset durable = 0;
+        bool whole = bench_wait(b, &w, log_truncate(l.log, 12, &w.wait)) == ERR_NONE;
+        for (int i = 0; i < 6 && whole; i++) {
+            durable = log_end(l.log);
+            whole = bench_append_durably(b, &l, 2, 2, 600) == ERR_NONE;
+        }
+        before = sim_disk_operations(bench_disk(b)) - before;
+        bench_power_cut(b, BENCH_RANDOM);
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        assert_true(log_report(l.log)->damaged_at < 0);
+        assert_false(log_report(l.log)->flushed_lost);
+        assert_true(log_end(l.log) >= durable);
+        assert_int_equal(bench_read_all(b, l.log, 0, LOG_UPTO_END, 1000, true).next, log_end(l.log));
+        bench_stop(b);
+        bench_free(b);
+        if (whole) break;
+    }
+    assert_true(before > 15);
+}

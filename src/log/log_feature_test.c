@@ -658,3 +658,86 @@ TEST(log_of_another_topic_id_is_refused) {
     assert_int_equal(bench_wait(b, &w, log_open(l.log, &w.wait)), ERR_FENCED);
     ended(b);
 }
+
+/* One append of several batches (as a follower gets them) is given out batch by batch, up to the bound and from the middle. */
+TEST(log_reads_within_an_append_of_many_batches) {
+    struct bench_log l;
+    struct bench *b = started(small_bench(), &l);
+    struct slab *all = slab_new(bench_pool(b), 1 << 16);
+    for (log_offset base = 0; base < 30; base += 3) {
+        struct slab *one = bench_batch(b, base, 1, 3, 60);
+        memcpy(all->bytes + all->used, one->bytes, one->used);
+        all->used += one->used;
+        slab_drop(one);
+    }
+    struct log_appended out;
+    struct log_append append = {.batches = {all->bytes, all->used, all}, .origin = LOG_FROM_LEADER};
+    assert_int_equal(log_append(l.log, &append, &out), ERR_NONE);
+    assert_int_equal(out.batches, 10);
+    slab_drop(all);
+    assert_true(bench_until_durable(b, &l, 30));
+    for (int memory = 1; memory >= 0; memory--) {
+        for (log_offset mark = 3; mark <= 30; mark += 3) {
+            log_high_watermark_set(l.log, mark);
+            for (log_offset from = 0; from < mark; from++) {
+                struct bench_seen seen = bench_read_all(b, l.log, from, LOG_UPTO_HIGH_WATERMARK, 600, true);
+                assert_int_equal(seen.next, log_high_watermark(l.log));
+                assert_int_equal(seen.batches, (log_high_watermark(l.log) - from + 2) / 3);
+                assert_int_equal(seen.reads_memory, memory ? seen.reads : 0);
+            }
+        }
+        if (!memory) break;
+        bench_stop(b);
+        started(b, &l);
+    }
+    ended(b);
+}
+
+/* The mark of a clean stop is gone, durably, before anything is written: a crash right after the start is seen as one. */
+TEST(log_clean_mark_does_not_survive_the_start) {
+    struct bench_log l;
+    struct bench *b = started(small_bench(), &l);
+    bench_stop(b);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(log_dirs_were_clean(bench_dirs(b)), i == 0);
+        assert_int_equal(log_dirs_previous_epoch(bench_dirs(b)), i == 0 ? 7 : -1);
+        bench_power_cut(b, BENCH_LOSE_ALL);
+    }
+    bench_free(b);
+}
+
+/* Two shards, each with logs of its own, in one directory: the checkpoint files hold the lines of both, and of partitions
+ * that nobody has taken up. */
+TEST(log_checkpoints_gather_all_shards) {
+    struct bench *b = small_bench();
+    bench_shards(b, 2);
+    struct bench_log l[4];
+    for (int life = 0; life < 3; life++) {
+        assert_int_equal(bench_start(b), ERR_NONE);
+        for (int i = 0; i < 4; i++) {
+            if (life == 1 && i >= 2) continue; /* these stay as they were found */
+            bench_on_shard(b, (uint32_t)i % 2);
+            assert_int_equal(bench_open(b, &l[i], "orders", i), ERR_NONE);
+            assert_int_equal(log_end(l[i].log), life == 2 ? (i < 2 ? 20 : 10) : life * 10);
+            if (life > 0) assert_true(log_report(l[i].log)->clean);
+            for (int k = 0; k < 5 && life < 2; k++) assert_int_equal(bench_append_durably(b, &l[i], 0, 2, 300), ERR_NONE);
+            log_high_watermark_set(l[i].log, log_end(l[i].log));
+        }
+        struct waiting w;
+        waiting_init(&w);
+        bench_on_shard(b, 1);
+        assert_int_equal(bench_wait(b, &w, log_store_checkpoint(bench_store(b), &w.wait)), ERR_NONE);
+        char text[1024];
+        text[bench_file_read(b, "replication-offset-checkpoint", text, sizeof text - 1)] = 0;
+        for (int i = 0; i < 4; i++) {
+            char line[64];
+            struct text out;
+            text_init(&out, line, sizeof line);
+            text_add(&out, "orders %d %d\n", i, life > 0 && i < 2 ? 20 : 10);
+            assert_non_null(strstr(text, line));
+        }
+        bench_stop(b);
+    }
+    bench_free(b);
+}

@@ -21,6 +21,8 @@ struct log_store *bench_store(struct bench *bench);
 struct log_dirs *bench_dirs(struct bench *bench);
 
 void bench_reserve(struct bench *bench, uint64_t bytes); /* moldau.disk.reserve, for the next start */
+void bench_shards(struct bench *bench, uint32_t count);   /* for the next start; 1 at first */
+void bench_on_shard(struct bench *bench, uint32_t shard); /* whose store the rest is about */
 uint64_t bench_faults(struct bench *bench);        /* of the simulator's disk, so far */
 enum err bench_start(struct bench *bench);         /* dirs and store */
 void bench_stop(struct bench *bench);              /* in order, with the mark */

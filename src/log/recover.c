@@ -397,9 +397,9 @@ static enum err note_ended(struct recovery *r, struct segment *segment, const st
 
 static enum err replay(struct recovery *r, const struct scan_batch *batch, struct producer_ended *ended, bool *did) {
     *did = false;
-    if (batch->batch.base_offset < r->replayed || batch->magic < BATCH_MAGIC_2) return ERR_NONE;
+    if (batch->batch.base_offset < r->replayed) return ERR_NONE;
     r->replayed = batch_next_offset(&batch->batch);
-    if (!batch_has_producer(&batch->batch)) return ERR_NONE;
+    if (batch->magic < BATCH_MAGIC_2 || !batch_has_producer(&batch->batch)) return ERR_NONE;
     enum err err = producer_replay(r->body->producers, &batch->batch, ended, did);
     return err == ERR_NO_MEMORY ? err : ERR_NONE; /* what does not fit the state is the past's problem */
 }
@@ -421,8 +421,9 @@ static enum err replay_until(struct recovery *r, log_offset until) {
             position = (uint64_t)entry.value;
         if (!err) err = scan_init(&scan, r->files, segment->file, position, segment->size, false, r->in->work_pool);
         if (err) return err;
-        while (!(err = scan_next(&scan, &batch)) && batch.batch.base_offset < until)
-            if ((err = replay(r, &batch, &ended, &did))) break;
+        /* Not a batch further than needed: behind `until` there may be a torn end. */
+        while (!err && r->replayed < until && !(err = scan_next(&scan, &batch)) && batch.batch.base_offset < until)
+            err = replay(r, &batch, &ended, &did);
         scan_free(&scan);
         if (opened) { io_file_drop(segment->file); segment->file = NULL; }
         if (err == ERR_CORRUPT && r->report->damaged_at < 0) r->report->damaged_at = r->replayed;
