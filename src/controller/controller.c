@@ -23,13 +23,14 @@ struct controller {
     uint64_t load, read_load;           /* the load that wants to be read; the one that the read under way is for */
     leader_epoch epoch;                 /* as leader */
     struct quorum_read read;
-    struct list early;                  /* requests that came while this controller takes over */
-    uint32_t early_count;
-    struct list answered;               /* answers that were ready within a call: told in the turn after */
+    struct list asked;                  /* requests of this turn, and those that came while this controller takes over */
+    uint32_t asked_count;
+    struct list answered;               /* answers that are ready: told at the turn's end */
     struct turn_hook hook;
 };
 
 static void pump(struct controller *controller);
+static void wake(struct controller *controller);
 
 static struct coord_now now_of(struct controller *controller) {
     struct shard *shard = controller->options.shard;
@@ -89,7 +90,7 @@ static void read_done(struct quorum_read *read, enum err err, const struct quoru
     coord_read_done(controller->coord, &now, controller->load, err, batch, bases, wanted, next);
     arena_reset(&controller->scratch);
     controller->machine.epoch = controller->epoch;
-    pump(controller);
+    wake(controller);
 }
 
 static void metadata_read(void *self, log_offset from, uint32_t bytes_max, uint64_t load) {
@@ -120,8 +121,7 @@ static void on_timer(struct timer *timer) {
     pump(controller);
 }
 
-static void on_turn_end(struct turn_hook *hook) {
-    struct controller *controller = container_of(hook, struct controller, hook);
+static void tell_answers(struct controller *controller) {
     struct list *node;
     while ((node = list_pop(&controller->answered))) {
         struct controller_request *request = LIST_ITEM(node, struct controller_request, node);
@@ -129,10 +129,22 @@ static void on_turn_end(struct turn_hook *hook) {
     }
 }
 
+/* Nothing is appended from within what the quorum hands up, or from within somebody's call: both would find the quorum,
+ * or this controller, in the middle of something. */
+static void on_turn_end(struct turn_hook *hook) {
+    struct controller *controller = container_of(hook, struct controller, hook);
+    pump(controller);
+    tell_answers(controller);
+}
+
+static void wake(struct controller *controller) {
+    if (!controller->closing) turn_end(controller->options.shard, &controller->hook, on_turn_end);
+}
+
 static void answer_later(struct controller *controller, struct controller_request *request, enum kafka_error error) {
     request->coord.error = error;
     list_push(&controller->answered, &request->node);
-    turn_end(controller->options.shard, &controller->hook, on_turn_end);
+    wake(controller);
 }
 
 static void reply(struct coord_request *coord_request) {
@@ -144,10 +156,10 @@ bool controller_is_active(const struct controller *controller) {
     return controller->leads && !controller->failed && coord_state(controller->coord) == COORD_SERVING && controller->machine.activated;
 }
 
-static void refuse_early(struct controller *controller) {
+static void refuse_asked(struct controller *controller) {
     struct list *node;
-    while ((node = list_pop(&controller->early))) answer_later(controller, LIST_ITEM(node, struct controller_request, node), KAFKA_NOT_CONTROLLER);
-    controller->early_count = 0;
+    while ((node = list_pop(&controller->asked))) answer_later(controller, LIST_ITEM(node, struct controller_request, node), KAFKA_NOT_CONTROLLER);
+    controller->asked_count = 0;
 }
 
 /* Takes up what is due, and asks to be woken for what is not. */
@@ -157,13 +169,13 @@ static void pump(struct controller *controller) {
     coord_tick(controller->coord, &now);
     if (controller_is_active(controller)) {
         struct list *node;
-        while ((node = list_pop(&controller->early))) {
+        while ((node = list_pop(&controller->asked))) {
             struct controller_request *request = LIST_ITEM(node, struct controller_request, node);
-            controller->early_count--;
+            controller->asked_count--;
             coord_request(controller->coord, &request->coord, &now);
         }
     } else if (!controller->leads) {
-        refuse_early(controller);
+        refuse_asked(controller);
     }
     check_machine(controller);
     time_ms due = controller->failed ? INT64_MAX : coord_next_deadline(controller->coord);
@@ -251,7 +263,7 @@ static void on_commit(struct quorum_listener *listener, const struct quorum_batc
     machine_commit(&controller->machine, controller->delivered);
     if (batch->count > 0) publish(controller);
     coord_committed(controller->coord, controller->delivered);
-    pump(controller);
+    wake(controller);
 }
 
 static void on_leader(struct quorum_listener *listener, leader_epoch epoch, broker_id leader) {
@@ -267,14 +279,14 @@ static void on_leader(struct quorum_listener *listener, leader_epoch epoch, brok
         controller->epoch = controller->machine.epoch = epoch;
         coord_won(controller->coord, &now, controller->delivered);
     }
-    pump(controller);
+    wake(controller);
 }
 
 static void on_quorum_failed(struct quorum_listener *listener, const char *why) {
     struct controller *controller = of(listener);
     controller->leads = false;
     coord_lost(controller->coord);
-    refuse_early(controller);
+    refuse_asked(controller);
     fail(controller, why);
 }
 
@@ -335,7 +347,7 @@ enum err controller_open(struct controller **out, const struct controller_option
     controller->pool = pool;
     arena_init(&controller->arena, pool, 0);
     arena_init(&controller->scratch, pool, 0);
-    list_init(&controller->early);
+    list_init(&controller->asked);
     list_init(&controller->answered);
     uint64_t seed;
     io_random(options->shard->io, &seed, sizeof seed);
@@ -370,15 +382,15 @@ struct quorum_listener *controller_listener(struct controller *controller) {
 
 void controller_start(struct controller *controller, struct quorum *quorum) {
     controller->quorum = quorum;
-    pump(controller);
+    wake(controller);
 }
 
 void controller_close(struct controller *controller) {
     if (!controller) return;
     controller->closing = true;
     coord_close(controller->coord);
-    refuse_early(controller);
-    on_turn_end(&controller->hook);
+    refuse_asked(controller);
+    tell_answers(controller);
     timer_cancel(controller->options.shard, &controller->timer);
     if (controller->machine.delta) machine_destroy(&controller->machine);
     arena_destroy(&controller->scratch);
@@ -406,16 +418,14 @@ void controller_call(struct controller *controller, struct controller_request *r
     request->controller = controller;
     request->coord = (struct coord_request){.reply = reply};
     list_init(&request->node);
-    if (controller_is_active(controller)) {
-        struct coord_now now = now_of(controller);
-        coord_request(controller->coord, &request->coord, &now);
-        pump(controller);
-    } else if (controller->leads && !controller->failed && controller->early_count < controller->options.requests_max + 1) {
-        list_push(&controller->early, &request->node); /* it takes over right now */
-        controller->early_count++;
-    } else {
+    uint32_t asked_max = controller->options.requests_max ? controller->options.requests_max : REQUESTS_MAX;
+    if (!controller->leads || controller->failed || controller->closing || controller->asked_count >= asked_max) {
         answer_later(controller, request, KAFKA_NOT_CONTROLLER);
+        return;
     }
+    list_push(&controller->asked, &request->node);
+    controller->asked_count++;
+    wake(controller);
 }
 
 void controller_check(const struct controller *controller) {
