@@ -33,12 +33,14 @@ static void message_there(struct shard *shard, struct message *message) {
 
 void fanout_send(struct request *request, uint32_t to, struct share *share, void (*run)(struct share *), void (*back)(struct share *)) {
     struct broker *home = request->broker;
-    share->request = request;
+    if (!share->request) { /* a fetch's share goes out twice: to read, and to wait */
+        share->request = request;
+        share->next = request->shares;
+        request->shares = share;
+    }
     share->home = home;
     share->run = run;
     share->back = back;
-    share->next = request->shares;
-    request->shares = share;
     request->outstanding++;
     if (to == home->shard->index) {
         share->there = home;
