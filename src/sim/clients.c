@@ -52,7 +52,7 @@ struct client {
             uint64_t owned, fetched;
             int64_t offsets[HISTORY_PARTITIONS_MAX], floors[HISTORY_PARTITIONS_MAX];
             int32_t highest_when_sent;
-            bool leads;
+            bool leads, knows_coordinator;
             uint32_t members_count;
             char members[CLIENTS_MAX][MEMBER_ID_BYTES];
             uint32_t rounds;
@@ -340,6 +340,7 @@ static void producer_next(struct client *client) {
     if (client->producer.id < 0) {
         struct init_producer_id_request request;
         init_producer_id_request_init(&request);
+        request.transactional_id = (struct span){0};
         request.transaction_timeout_ms = 60000;
         client_call(client, API_INIT_PRODUCER_ID, 0, 4, &request, 2000, producer_has_id);
         return;
@@ -462,6 +463,7 @@ static void member_error(struct client *client, enum kafka_error error) {
     note_error(client, error);
     switch (error) {
     case KAFKA_UNKNOWN_MEMBER_ID: client->member.id[0] = 0; break;
+    case KAFKA_NOT_COORDINATOR: case KAFKA_COORDINATOR_NOT_AVAILABLE: client->member.knows_coordinator = false; break;
     case KAFKA_MEMBER_ID_REQUIRED: case KAFKA_ILLEGAL_GENERATION: case KAFKA_REBALANCE_IN_PROGRESS: break;
     default: unexpected(client, error);
     }
@@ -660,12 +662,48 @@ static void member_joined(struct client *client, enum err err, const void *answe
     client_later(client, 0, member_sync);
 }
 
+static void member_found(struct client *client, enum err err, const void *answer) {
+    const struct find_coordinator_response *response = answer;
+    enum kafka_error error = KAFKA_NONE;
+    if (err == ERR_NONE) {
+        bool many = client->version >= 4;
+        error = many && response->coordinators_count == 1 ? (enum kafka_error)response->coordinators[0].error_code : (enum kafka_error)response->error_code;
+        if (error) {
+            note_error(client, error);
+            unexpected(client, error);
+        } else {
+            client->member.knows_coordinator = true;
+        }
+    }
+    client_later(client, err || error ? backoff(client) : 0, member_join);
+}
+
+/* Asking for the coordinator is what makes the offsets' topic, too. */
+static void member_find(struct client *client) {
+    struct find_coordinator_request request;
+    find_coordinator_request_init(&request);
+    request.key = GROUP;
+    struct span *keys = ARENA_NEW(&client->arena, struct span);
+    *keys = GROUP;
+    bool many = random_chance(&client->all->random, 1, 2);
+    if (many) {
+        request.key = SPAN_LITERAL("");
+        request.coordinator_keys = keys;
+        request.coordinator_keys_count = 1;
+    }
+    client_call(client, API_FIND_COORDINATOR, many ? 4 : 1, many ? 5 : 3, &request, 3000, member_found);
+}
+
 static void member_join(struct client *client) {
     struct clients *all = client->all;
     client_begin(client);
     client->member.owned = 0;
     if (!all->topic_exists) {
         client_later(client, 100, member_join);
+        return;
+    }
+    if (!client->member.knows_coordinator) {
+        member_find(client);
         return;
     }
     /* A subscription as the consumers' own protocol writes it: version 1, one topic, no user data, no owned partitions. */
