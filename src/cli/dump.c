@@ -1,0 +1,253 @@
+/* cli/dump.c - the tool: which files, which kind each is, and the reading of them. */
+#include "cli/dump.h"
+#include "base/text.h"
+#include "wire/json.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DUMP_PATH_MAX = 4096, DUMP_JSON_BYTES_MAX = 256 << 20 };
+
+static const struct option options[] = {
+    {.name = "cluster-metadata-decoder", .kind = OPTION_FLAG, .help = "If set, log data will be parsed as cluster metadata records."},
+    {.name = "deep-iteration", .kind = OPTION_FLAG, .help = "If set, a line is printed for each record, too. Set by itself if the content of records is printed."},
+    {.name = "files", .kind = OPTION_TEXT, .argument = "file1, file2, ...", .help = "REQUIRED: The comma separated list of data and index log files to be dumped."},
+    {.name = "index-sanity-check", .kind = OPTION_FLAG, .help = "If set, only checks whether an index makes sense, as is done when a broker starts, and does not print it."},
+    {.name = "key-decoder-class", .kind = OPTION_MAYBE, .argument = "class", .help = "Keys are printed as text; another decoder cannot be loaded."},
+    {.name = "max-bytes", .kind = OPTION_INTEGER, .argument = "size", .preset = "2147483647", .help = "How many bytes of a .log file are read at most."},
+    {.name = "max-message-size", .kind = OPTION_INTEGER, .argument = "size", .preset = "5242880", .help = "Taken and not needed: batches of any size are read."},
+    {.name = "offsets-decoder", .kind = OPTION_FLAG, .help = "If set, log data will be parsed as records of the __consumer_offsets topic."},
+    {.name = "print-data-log", .kind = OPTION_FLAG, .help = "If set, the content of records is printed. Set by itself if a decoder is given."},
+    {.name = "remote-log-metadata-decoder", .kind = OPTION_FLAG, .help = "If set, log data will be parsed as records of the __remote_log_metadata topic."},
+    {.name = "share-group-state-decoder", .kind = OPTION_FLAG, .help = "If set, log data will be parsed as records of the __share_group_state topic."},
+    {.name = "skip-record-metadata", .kind = OPTION_FLAG, .help = "If set, of records only their content is printed, and nothing of control records."},
+    {.name = "transaction-log-decoder", .kind = OPTION_FLAG, .help = "If set, log data will be parsed as records of the __transaction_state topic."},
+    {.name = "value-decoder-class", .kind = OPTION_MAYBE, .argument = "class", .help = "Values are printed as text; another decoder cannot be loaded."},
+    {.name = "verify-index-only", .kind = OPTION_FLAG, .help = "If set, an index is checked against its log and not printed."},
+};
+const struct tool dump_tool = {.name = "dump", .script = "kafka-dump-log.sh", .about = "Prints what log segments, indexes and the other files of a log directory hold.",
+                               .options = options, .count = countof(options)};
+
+/* ---- Reading */
+
+enum err dump_source_open(struct dump_source *source, const struct dump *dump, const char *path) {
+    *source = (struct dump_source){.files = dump->files, .pool = dump->pool};
+    int opened = dump->files.vtable->open(dump->files.self, &source->file, path, IO_READ);
+    if (opened < 0) return opened == -ENOENT ? ERR_NOT_FOUND : ERR_IO;
+    int64_t size = dump->files.vtable->size(dump->files.self, source->file);
+    if (size < 0) {
+        dump_source_close(source);
+        return ERR_IO;
+    }
+    source->size = (uint64_t)size;
+    return ERR_NONE;
+}
+
+void dump_source_close(struct dump_source *source) {
+    if (source->file) io_file_drop(source->file);
+    pool_free(source->pool, source->buffer, source->capacity);
+    *source = (struct dump_source){0};
+}
+
+enum err dump_source_span(struct dump_source *source, uint64_t position, size_t size, struct span *out) {
+    if (position > source->size || size > source->size - position) return ERR_OUT_OF_RANGE;
+    if (position < source->at || position + size > source->at + source->filled) {
+        size_t wanted = size > DUMP_WINDOW_BYTES ? size : DUMP_WINDOW_BYTES;
+        if (wanted > source->capacity) {
+            uint8_t *larger = pool_realloc(source->pool, source->buffer, source->capacity, wanted);
+            if (!larger) return ERR_NO_MEMORY;
+            source->buffer = larger;
+            source->capacity = wanted;
+        }
+        int64_t got = source->files.vtable->read(source->files.self, source->file, source->buffer, source->capacity, position);
+        source->at = position;
+        source->filled = got > 0 ? (size_t)got : 0;
+        if (got < 0) return ERR_IO;
+        if ((size_t)got < size) return ERR_OUT_OF_RANGE; /* it became shorter meanwhile */
+    }
+    *out = span_of(source->buffer ? source->buffer + (position - source->at) : NULL, size);
+    return ERR_NONE;
+}
+
+/* ---- Printing */
+
+void dump_damage(struct dump *dump, uint64_t position, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(dump->out, "Damaged at position %llu: ", (unsigned long long)position);
+    vfprintf(dump->out, format, arguments);
+    fputc('\n', dump->out);
+    va_end(arguments);
+    dump->damages++;
+}
+
+/* How many bytes of UTF-8 begin there, or, negative, how many make one character that is none: as Unicode advises, and
+ * Java's decoder does. */
+static int utf8_step(const uint8_t *at, size_t left) {
+    uint8_t c = at[0], low = 0x80, high = 0xbf;
+    if (c < 0x80) return 1;
+    if (c < 0xc2 || c > 0xf4) return -1;
+    int size = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    if (c == 0xe0) low = 0xa0;
+    if (c == 0xed) high = 0x9f;
+    if (c == 0xf0) low = 0x90;
+    if (c == 0xf4) high = 0x8f;
+    for (int i = 1; i < size; i++, low = 0x80, high = 0xbf)
+        if ((size_t)i >= left || at[i] < low || at[i] > high) return -i;
+    return size;
+}
+
+void dump_bytes(const struct dump *dump, struct span bytes) {
+    for (size_t i = 0; i < bytes.size;) {
+        uint8_t c = bytes.data[i];
+        int step = utf8_step(bytes.data + i, bytes.size - i);
+        size_t size = (size_t)(step < 0 ? -step : step);
+        if (dump->by_place && (step < 0 || c < 0x20 || c == 0x7f))
+            for (size_t k = 0; k < size; k++) fprintf(dump->out, "\\x%02x", bytes.data[i + k]);
+        else if (step < 0) fputs("\xef\xbf\xbd", dump->out);
+        else fwrite(bytes.data + i, 1, size, dump->out);
+        i += size;
+    }
+}
+
+char *dump_json(const struct wire_message *message, int16_t version, const void *value, struct arena *arena) {
+    for (size_t room = 4096; room <= DUMP_JSON_BYTES_MAX; room *= 4) {
+        struct text text;
+        char *bytes = arena_alloc(arena, room);
+        if (!bytes) return NULL;
+        text_init(&text, bytes, room);
+        wire_json_write(message, version, value, 0, &text);
+        if (!text.cut) return bytes;
+    }
+    return NULL;
+}
+
+/* ---- Which file */
+
+static bool ends_with(const char *text, const char *end) {
+    size_t size = strlen(text), tail = strlen(end);
+    return size >= tail && !strcmp(text + size - tail, end);
+}
+
+/* From the name of the partition's directory. */
+static enum dump_decoder decoder_by_place(const char *path) {
+    static const struct { const char *topic; enum dump_decoder decoder; } own[] = {
+        {"__cluster_metadata-", DUMP_METADATA}, {"__consumer_offsets-", DUMP_GROUP}, {"__transaction_state-", DUMP_TRANSACTION},
+        {"__share_group_state-", DUMP_SHARE}, {"__remote_log_metadata-", DUMP_REMOTE}};
+    const char *slash = strrchr(path, '/'), *directory = path;
+    if (!slash) return DUMP_PLAIN;
+    for (const char *at = path; at < slash; at++)
+        if (*at == '/') directory = at + 1;
+    for (size_t i = 0; i < countof(own); i++)
+        if (!strncmp(directory, own[i].topic, strlen(own[i].topic))) return own[i].decoder;
+    return DUMP_PLAIN;
+}
+
+static bool is_text_file(const char *name) {
+    return ends_with(name, "-checkpoint") || !strcmp(name, "quorum-state") || !strcmp(name, "partition.metadata") ||
+           !strcmp(name, "meta.properties") || !strcmp(name, ".kafka_cleanshutdown");
+}
+
+static void dump_file(struct dump *dump, const char *path) {
+    const char *slash = strrchr(path, '/');
+    char name[256];
+    snprintf(name, sizeof name, "%s", slash ? slash + 1 : path);
+    if (dump->by_place) { /* of a file that is going, or coming, too */
+        static const char *const more[] = {".deleted", ".cleaned", ".swap", ".part"};
+        for (size_t i = 0; i < countof(more); i++)
+            if (ends_with(name, more[i])) name[strlen(name) - strlen(more[i])] = 0;
+    }
+    bool is_log = ends_with(name, ".log"), is_snapshot = ends_with(name, ".checkpoint");
+    fprintf(dump->out, "Dumping %s\n", path);
+    if (is_log || is_snapshot) {
+        enum dump_decoder decoder = dump->by_place && dump->decoder == DUMP_PLAIN ? decoder_by_place(path) : dump->decoder;
+        if (dump->by_place && is_snapshot) decoder = DUMP_METADATA;
+        dump_log(dump, path, name, decoder, is_snapshot);
+    } else if (ends_with(name, ".timeindex")) dump_time_index(dump, path, name);
+    else if (ends_with(name, ".txnindex")) dump_txn_index(dump, path, name);
+    else if (ends_with(name, ".index")) dump_offset_index(dump, path, name);
+    else if (ends_with(name, ".snapshot")) dump_producers(dump, path);
+    else if (dump->by_place && is_text_file(name)) dump_text_file(dump, path, name);
+    else fprintf(dump->warnings, "Ignoring unknown file %s\n", path);
+}
+
+struct listing { struct dump *dump; const char *path; uint32_t files; };
+
+static int list_entry(void *context, const char *name, bool is_directory) {
+    struct listing *listing = context;
+    char path[DUMP_PATH_MAX];
+    if (is_directory || !strcmp(name, ".lock")) return 0;
+    if (snprintf(path, sizeof path, "%s%s%s", listing->path, ends_with(listing->path, "/") ? "" : "/", name) >= (int)sizeof path) return 0;
+    listing->files++;
+    dump_file(listing->dump, path);
+    return 0;
+}
+
+void dump_init(struct dump *dump, struct io_files files, struct pool *pool, FILE *out, FILE *warnings) {
+    *dump = (struct dump){.files = files, .pool = pool, .out = out, .warnings = warnings, .by_place = true, .deep = true,
+                          .contents = true, .bytes_max = INT32_MAX};
+}
+
+bool dump_path(struct dump *dump, const char *path) {
+    struct io_stat stat;
+    int result = dump->files.vtable->stat(dump->files.self, path, &stat);
+    if (result < 0) {
+        fprintf(dump->warnings, "%s: %s\n", path, strerror(-result));
+        return false;
+    }
+    if (!stat.is_directory) {
+        dump_file(dump, path);
+        return true;
+    }
+    struct listing listing = {dump, path, 0};
+    result = dump->files.vtable->list(dump->files.self, path, list_entry, &listing);
+    if (result < 0) fprintf(dump->warnings, "%s: %s\n", path, strerror(-result));
+    return result >= 0;
+}
+
+/* ---- The tool */
+
+static enum dump_decoder decoder_asked_for(const struct args *args) {
+    if (args_has(args, "offsets-decoder")) return DUMP_GROUP;
+    if (args_has(args, "transaction-log-decoder")) return DUMP_TRANSACTION;
+    if (args_has(args, "cluster-metadata-decoder")) return DUMP_METADATA;
+    if (args_has(args, "remote-log-metadata-decoder")) return DUMP_REMOTE;
+    if (args_has(args, "share-group-state-decoder")) return DUMP_SHARE;
+    return DUMP_PLAIN;
+}
+
+int tool_dump(struct args *args) {
+    const char *list = args_text(args, "files");
+    if (!list && !args->word_count) return args_wrong(args, "Missing required argument \"[files]\"");
+    struct pool pool;
+    struct dump dump;
+    bool readable = true;
+    pool_init(&pool, 0, 0);
+    dump_init(&dump, io_files_real(), &pool, stdout, stderr);
+    dump.decoder = decoder_asked_for(args);
+    dump.by_place = !list;
+    dump.contents = !list || args_has(args, "print-data-log") || dump.decoder != DUMP_PLAIN ||
+                    args_has(args, "key-decoder-class") || args_has(args, "value-decoder-class");
+    dump.deep = dump.contents || args_has(args, "deep-iteration");
+    dump.skip_record_metadata = args_has(args, "skip-record-metadata");
+    dump.sanity_only = args_has(args, "index-sanity-check");
+    dump.verify_only = args_has(args, "verify-index-only");
+    dump.bytes_max = args_number(args, "max-bytes");
+    while (list && *list) {
+        char path[DUMP_PATH_MAX];
+        size_t size = strcspn(list, ",");
+        snprintf(path, sizeof path, "%.*s", (int)size, list);
+        if (size && size < sizeof path) readable &= dump_path(&dump, path);
+        list += size + (list[size] == ',');
+    }
+    for (uint32_t i = 0; i < args->word_count; i++) readable &= dump_path(&dump, args->words[i]);
+    pool_destroy(&pool);
+    return fflush(stdout) != 0 || !readable || dump.damages ? 1 : 0;
+}
+
+int dump_main(int argc, char **argv) {
+    struct args args;
+    int read = args_read(&args, &dump_tool, argc, argv);
+    return read ? read == 1 : tool_dump(&args);
+}
