@@ -167,6 +167,7 @@ static bool is_below_reserve(const struct log *log) {
 static enum err may_append(struct log *log, const struct log_append *in) {
     if (log->state == LOG_FAILED) return ERR_IO;
     if (log->state != LOG_OPEN) return ERR_AGAIN;
+    if (!log_dir_is_online(log->dir)) { log_fail(log, ERR_IO); return ERR_IO; }
     if (log->change != CHANGE_NONE && log->change != CHANGE_REST) return ERR_BUSY;
     if (log->body->queued >= QUEUE_ENTRIES_MAX) return ERR_BUSY;
     if (is_below_reserve(log)) {

@@ -25,6 +25,7 @@ static enum err meta_read_one(struct io_files files, const char *folder, const c
     if (size == sizeof bytes) return ERR_CORRUPT;
     enum err err = meta_properties_parse(span_of(bytes, (size_t)size), &meta, &fault);
     if (err) return err;
+    if (meta.node < 0 || !meta.cluster_id[0]) return ERR_CORRUPT; /* an empty file, or its beginning */
     *out = (struct log_dir_meta){.node = meta.node, .id = meta.directory, .version = meta.version};
     static_assert(sizeof out->cluster_id == sizeof meta.cluster_id, "one bound for cluster ids");
     memcpy(out->cluster_id, meta.cluster_id, sizeof meta.cluster_id);

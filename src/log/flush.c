@@ -43,7 +43,7 @@ void flush_mark(struct log *log) {
 
 bool log_is_quiet(const struct log *log) {
     const struct log_body *body = log->body;
-    return !body->round && body->unwritten == &body->tail && log->written == log->end;
+    return !body->round && body->unwritten == &body->tail && log->written == log->end && list_is_empty(&body->flush_waits);
 }
 
 /* ---- The end of a round. */

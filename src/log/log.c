@@ -339,7 +339,8 @@ enum err log_open(struct log *log, struct log_wait *wait) {
         log_touch(log);
         return ERR_NONE;
     }
-    if (log->state == LOG_FAILED && !(log->failure == ERR_NO_SPACE || log->failure == ERR_NO_MEMORY)) return log->failure;
+    bool passes = log->failure == ERR_NO_SPACE || log->failure == ERR_NO_MEMORY || log->failure == ERR_BUSY;
+    if (log->state == LOG_FAILED && !passes) return log->failure;
     if (log->state == LOG_CLOSED && !log_dir_is_online(log->dir)) return ERR_IO;
     if (wait) list_push(&log->waits, &wait->node);
     else log->wants_background = true;
@@ -449,6 +450,7 @@ static bool open_begin(struct log *log, enum change cut) {
         .producer_expiration_ms = store->options.producer_expiration_ms, .log = log};
     open->cut = cut == CHANGE_TRUNCATE;
     open->cut_fully = cut == CHANGE_TRUNCATE_FULLY;
+    open->in.cut = open->cut || open->cut_fully;
     open->cut_offset = log->change_offset;
     if (open->cut_fully) open->in.start_mark = log->change_offset;
     log->state = LOG_OPENING;
@@ -463,7 +465,8 @@ void open_start(struct log *log) {
 /* A truncation is a closing without more ado, a cut of the files, and an opening that verifies what is left. */
 void cut_start(struct log *log) {
     struct segment *holder = log_segment_of(log, log->change_offset, NULL);
-    bool copies = holder && holder->file && atomic_load(&io_file_ref(holder->file)->refs) > 1;
+    /* In place only if surely nobody else has the file: of a closed one it is not known. */
+    bool copies = !holder || !holder->file || atomic_load(&io_file_ref(holder->file)->refs) > 1;
     enum change cut = log->change;
     log_offset offset = log->change_offset;
     if (cut == CHANGE_TRUNCATE && !holder) cut = CHANGE_TRUNCATE_FULLY;

@@ -741,3 +741,60 @@ TEST(log_checkpoints_gather_all_shards) {
     }
     bench_free(b);
 }
+
+static enum err append_epoch(struct bench *b, struct bench_log *l, leader_epoch epoch, log_offset base) {
+    struct log_appended out;
+    struct slab *slab = bench_batch(b, base, epoch, 2, 60);
+    struct log_append append = {.batches = {slab->bytes, slab->used, slab}, .origin = LOG_FROM_LEADER};
+    enum err err = log_append(l->log, &append, &out);
+    slab_drop(slab);
+    return err ? err : bench_until_durable(b, l, out.last + 1) ? ERR_NONE : ERR_IO;
+}
+
+/* What was cut leaves no epoch behind: a follower that then gets batches of a lower epoch knows only those, after a crash,
+ * too, though the file had the higher one. */
+TEST(log_epochs_of_what_was_cut_do_not_come_back) {
+    for (int crash = 0; crash < 3; crash++) {
+        struct bench_log l;
+        struct bench *b = small_bench();
+        bench_options(b)->recovery_checkpoint_ms = 1000;
+        bench_options(b)->checkpoint_bytes_min = 1;
+        started(b, &l);
+        for (log_offset at = 0; at < 20; at += 2) assert_int_equal(append_epoch(b, &l, at < 10 ? 1 : 5, at), ERR_NONE);
+        bench_pass(b, 3500);
+        assert_true(bench_file_size(b, "orders-0/leader-epoch-checkpoint") > 8);
+        struct waiting w;
+        waiting_init(&w);
+        assert_int_equal(bench_wait(b, &w, log_truncate(l.log, 10, &w.wait)), ERR_NONE);
+        assert_int_equal(log_epoch_last(l.log), 1);
+        for (log_offset at = 10; at < 16; at += 2) assert_int_equal(append_epoch(b, &l, 3, at), ERR_NONE);
+        if (crash == 0) bench_stop(b);
+        else bench_power_cut(b, crash == 1 ? BENCH_LOSE_ALL : BENCH_KEEP_ALL);
+        started(b, &l);
+        assert_int_equal(log_end(l.log), 16);
+        assert_int_equal(log_epoch_last(l.log), 3);
+        assert_int_equal(log_epoch_end_for(l.log, 3).end, 16);
+        assert_int_equal(log_epoch_end_for(l.log, 2).end, 10);
+        ended(b);
+    }
+}
+
+/* A directory that was given up takes its logs with it: each fails once, and is told; nothing opens there any more. */
+TEST(log_directory_offline) {
+    struct bench_log l, other;
+    struct bench *b = started(small_bench(), &l);
+    fill(b, &l, 3, 0);
+    log_dir_fail(log_dirs_at(bench_dirs(b), 0));
+    assert_int_equal(bench_append(b, l.log, 0, 1, 10, NULL), ERR_IO);
+    bench_turns(b, 3);
+    assert_int_equal(l.failed_told, 1);
+    struct log_read read = {.log = l.log, .from = 0, .bytes_max = 100};
+    assert_int_equal(log_read(&read), ERR_IO);
+    assert_int_equal(bench_open(b, &other, "other", 0), ERR_IO);
+    assert_null(log_dirs_emptiest(bench_dirs(b)));
+    bench_stop(b);
+    assert_int_equal(bench_start(b), ERR_NONE);
+    assert_false(log_dirs_were_clean(bench_dirs(b)));
+    bench_power_cut(b, BENCH_KEEP_ALL);
+    bench_free(b);
+}

@@ -361,6 +361,7 @@ enum err log_read(struct log_read *read) {
     read->position = (struct log_position){read->from, -1, -1};
     if (log->state == LOG_FAILED) return ERR_IO;
     if (log->state != LOG_OPEN) return ERR_CLOSED;
+    if (!log_dir_is_online(log->dir)) { log_fail(log, ERR_IO); return ERR_IO; }
     if (log->change != CHANGE_NONE && log->change != CHANGE_REST) return ERR_BUSY;
     if (read->from < log->start || read->from > log->end) return ERR_OUT_OF_RANGE;
     read->upto_offset = read->upto == LOG_UPTO_END ? log->end : read->upto == LOG_UPTO_STABLE ? log_stable(log) : log->high_watermark;

@@ -609,6 +609,8 @@ static enum err verify_from(struct recovery *r, log_offset point, log_offset flu
             if (!err) err = replay_until(r, position ? segment->by_offset.last.key : segment->base);
             if (err) return err;
             trim_txn(segment, r->replayed);
+            /* From here on the batches say which epochs there are, not what the file remembers of a log that was cut. */
+            epoch_truncate_end(&body->epochs, position ? segment->by_offset.last.key + 1 : segment->base);
         } else {
             forget_indexes(r, segment);
             segment->txn_known = true;
@@ -783,7 +785,10 @@ static enum err recover_all(struct recovery *r, struct uuid *topic_id) {
     }
     body->end = r->next;
     body->start = start > body->segments[0]->base ? start : body->segments[0]->base;
+    uint32_t epochs = body->epochs.count;
     epoch_truncate_end(&body->epochs, body->end);
+    /* Before anything is appended: else a crash would find epochs of before the cut again. */
+    if (in->cut && body->epochs.count != epochs && (err = epochs_write(r->files, in->folder, &body->epochs, in->work_pool))) return err;
     epoch_truncate_start(&body->epochs, body->start);
     producer_log_start(body->producers, body->start);
     if ((err = settle_snapshots(r))) return err;
@@ -819,6 +824,20 @@ enum err recover(const struct recover_input *in, struct log_body **out, struct u
     if (r.listing.pool) listing_free(&r.listing);
     if (err) recover_body_free(body, in->body_pool);
     else *out = body;
+    return err;
+}
+
+enum err epochs_write(struct io_files files, const char *folder, struct epoch_cache *epochs, struct pool *pool) {
+    size_t capacity = checkpoint_epochs_size(epochs) + 1;
+    char *bytes = pool_alloc(pool, capacity);
+    struct text text;
+    if (!bytes) return ERR_NO_MEMORY;
+    text_init(&text, bytes, capacity);
+    checkpoint_epochs_print(epochs, &text);
+    assert(!text.cut);
+    enum err err = file_replace(files, folder, "leader-epoch-checkpoint", bytes, text.size);
+    if (!err) epochs->changed = false;
+    pool_free(pool, bytes, capacity);
     return err;
 }
 

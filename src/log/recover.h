@@ -22,6 +22,7 @@ struct recover_input {
     log_offset start_mark;        /* from the checkpoint; -1: none                             */
     log_offset recovery_point;    /* -1: none                                                  */
     bool create, clean;
+    bool cut;                     /* a truncation: epochs behind the end go from their file, too */
     time_ms now_ms;
     time_ms producer_expiration_ms;
     struct log *log;              /* only put into the segments */
@@ -29,6 +30,9 @@ struct recover_input {
 /* ERR_NOT_FOUND: no directory, and not to be made; ERR_FENCED: of another topic id (*topic_id says which). */
 must_use enum err recover(const struct recover_input *input, struct log_body **body, struct uuid *topic_id);
 void recover_body_free(struct log_body *body, struct pool *pool);
+
+/* leader-epoch-checkpoint, replaced. */
+must_use enum err epochs_write(struct io_files files, const char *folder, struct epoch_cache *epochs, struct pool *pool);
 
 /* Cuts the files at `offset`: later segments go, from the last on, then the end of the one that holds it. With `copy`
  * the file is replaced instead of cut: somebody reads it. */

@@ -122,6 +122,7 @@ struct removal {
 };
 struct removal_job {
     struct log_job job;
+    struct io_files files;
     struct removal *removal; /* owns */
 };
 
@@ -130,8 +131,7 @@ static int remove_entry(void *context, const char *name, bool is_directory) {
     char path[PATH_MAX_BYTES];
     if (is_directory) return 0;
     path_join(path, r->removal->path, name);
-    struct io_files files = *(struct io_files *)(void *)r->job.folder;
-    int result = files.vtable->unlink(files.self, path);
+    int result = r->files.vtable->unlink(r->files.self, path);
     return result == -ENOENT ? 0 : result;
 }
 
@@ -140,7 +140,7 @@ static enum err removal_run(struct log_job *job, struct io_files files) {
     const struct removal *removal = r->removal;
     int result = 0;
     if (removal->base == REMOVAL_FOLDER) {
-        memcpy(job->folder, &files, sizeof files); /* of no log: the room is free */
+        r->files = files;
         result = files.vtable->list(files.self, removal->path, remove_entry, r);
         if (result >= 0) result = files.vtable->remove_directory(files.self, removal->path);
     }
@@ -466,8 +466,9 @@ static void recovery_fire(struct timer *timer) {
 static void mark_fire(struct timer *timer) {
     struct log_store *store = container_of(timer, struct log_store, mark_timer);
     again_in(store, timer, store->options.high_watermark_ms, mark_fire);
-    uint32_t bit = 1u << CHECKPOINT_HIGH_WATERMARK;
-    if (atomic_load(&store->dirs->dirty) & bit) checkpoint_begin(store, bit);
+    /* A start that moved was asked for by somebody (DeleteRecords), who shall not see old records again for long. */
+    uint32_t kinds = atomic_load(&store->dirs->dirty) & (1u << CHECKPOINT_HIGH_WATERMARK | 1u << CHECKPOINT_START);
+    if (kinds) checkpoint_begin(store, kinds);
 }
 
 static void retention_fire(struct timer *timer) {

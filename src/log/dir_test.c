@@ -1,0 +1,192 @@
+#include "log/dir.h"
+#include "base/text.h"
+#include "sim/sim_disk.h"
+#include "test.h"
+#include <errno.h>
+#include <string.h>
+
+/* A disk with directories on it, and processes that open them. */
+struct place { struct sim *sim; struct sim_disk *disk; struct sim_disk_user *user; struct io_files files; struct pool pool; struct random random; char why[256]; };
+
+static struct place place_new(void) {
+    struct place p = {.sim = sim_new(1)};
+    p.disk = sim_disk_new(p.sim, 0, 0);
+    p.user = sim_disk_user_new(p.disk);
+    p.files = sim_disk_files(p.user);
+    pool_init(&p.pool, 0, 0);
+    random_seed(&p.random, 2);
+    return p;
+}
+
+static void place_free(struct place *p) {
+    sim_disk_user_free(p->user);
+    sim_disk_free(p->disk);
+    pool_destroy(&p->pool);
+    sim_free(p->sim);
+}
+
+static const char cluster[] = "TbH7K9H3or5WN2m56kkS5w";
+
+static enum err format(struct place *p, const char *path, broker_id node) {
+    return log_dir_format(p->files, path, cluster, node, uuid_random(&p->random), 1700000000000);
+}
+
+static enum err open_dirs(struct place *p, struct log_dirs **dirs, const char *a, const char *b, broker_id node) {
+    const char *paths[] = {a, b};
+    struct log_dirs_options options = {.paths = paths, .count = b ? 2 : 1, .node = node, .pool = &p->pool, .random = &p->random, .now_ms = 1700000000000};
+    p->why[0] = 0;
+    return log_dirs_open(dirs, p->files, &options, p->why, sizeof p->why);
+}
+
+static void put(struct place *p, const char *path, const char *text) {
+    struct io_file *file;
+    assert_int_equal(p->files.vtable->open(p->files.self, &file, path, IO_READ | IO_WRITE | IO_CREATE | IO_TRUNCATE), 0);
+    assert_int_equal(p->files.vtable->write(p->files.self, file, text, strlen(text), 0), strlen(text));
+    io_file_drop(file);
+}
+
+/* A formatted directory opens; its identity is read back; formatting it again is refused; a second process is locked out
+ * until the first one has closed. */
+TEST(dir_format_open_and_lock) {
+    struct place p = place_new();
+    struct log_dirs *dirs, *second;
+    assert_int_equal(format(&p, "/a", 3), ERR_NONE);
+    assert_int_equal(format(&p, "/a", 3), ERR_EXISTS);
+    assert_int_equal(open_dirs(&p, &dirs, "/a", NULL, 3), ERR_NONE);
+    assert_string_equal(log_dirs_cluster_id(dirs), cluster);
+    struct log_dir_meta meta;
+    assert_int_equal(log_dir_meta_read(p.files, "/a", &meta), ERR_NONE);
+    assert_int_equal(meta.node, 3);
+    assert_true(uuid_equal(meta.id, log_dir_id(log_dirs_at(dirs, 0))));
+    assert_ptr_equal(log_dirs_by_id(dirs, meta.id), log_dirs_at(dirs, 0));
+    assert_int_equal(open_dirs(&p, &second, "/a", NULL, 3), ERR_LOCKED);
+    assert_non_null(strstr(p.why, "in use"));
+    log_dirs_close(dirs, p.files, true, 9);
+    assert_int_equal(open_dirs(&p, &dirs, "/a", NULL, 3), ERR_NONE);
+    assert_true(log_dirs_were_clean(dirs));
+    assert_int_equal(log_dirs_previous_epoch(dirs), 9);
+    log_dirs_close(dirs, p.files, false, 9);
+    assert_int_equal(open_dirs(&p, &dirs, "/a", NULL, 3), ERR_NONE);
+    assert_false(log_dirs_were_clean(dirs));
+    log_dirs_close(dirs, p.files, false, 9);
+    place_free(&p);
+}
+
+/* What must stop the start does, with a sentence that names the directory: not formatted, of another node or cluster. */
+TEST(dir_what_stops_the_start) {
+    struct place p = place_new();
+    struct log_dirs *dirs;
+    assert_int_equal(p.files.vtable->make_directory(p.files.self, "/empty"), 0);
+    assert_int_equal(open_dirs(&p, &dirs, "/empty", NULL, 1), ERR_NOT_FOUND);
+    assert_non_null(strstr(p.why, "/empty is not formatted"));
+    assert_int_equal(format(&p, "/a", 1), ERR_NONE);
+    assert_int_equal(open_dirs(&p, &dirs, "/a", NULL, 2), ERR_INVALID);
+    assert_non_null(strstr(p.why, "node 1"));
+    assert_int_equal(log_dir_format(p.files, "/b", "anothercluster", 1, uuid_random(&p.random), 0), ERR_NONE);
+    assert_int_equal(open_dirs(&p, &dirs, "/a", "/b", 1), ERR_INVALID);
+    assert_non_null(strstr(p.why, "anothercluster"));
+    put(&p, "/file", "x");
+    assert_int_equal(open_dirs(&p, &dirs, "/a", "/file", 1), ERR_INVALID);
+    place_free(&p);
+}
+
+/* A meta.properties that cannot be parsed is replaced by its copy; without a copy that is good, too, the start stops. */
+TEST(dir_damaged_identity_has_a_second_copy) {
+    struct place p = place_new();
+    struct log_dirs *dirs;
+    struct log_dir_meta meta, again;
+    assert_int_equal(format(&p, "/a", 1), ERR_NONE);
+    assert_int_equal(log_dir_meta_read(p.files, "/a", &meta), ERR_NONE);
+    put(&p, "/a/meta.properties", "version=1\nnode.id=");
+    assert_int_equal(log_dir_meta_read(p.files, "/a", &again), ERR_NONE);
+    assert_true(uuid_equal(meta.id, again.id));
+    assert_int_equal(open_dirs(&p, &dirs, "/a", NULL, 1), ERR_NONE);
+    log_dirs_close(dirs, p.files, false, 0);
+    put(&p, "/a/moldau.meta.properties", "");
+    assert_int_equal(open_dirs(&p, &dirs, "/a", NULL, 1), ERR_CORRUPT);
+    assert_non_null(strstr(p.why, "damaged"));
+    place_free(&p);
+}
+
+/* A second directory that is empty becomes part of the node, as a replaced disk does; one that fails is offline, and the
+ * node starts without it; the metadata's may not fail. */
+TEST(dir_each_directory_fails_on_its_own) {
+    struct place p = place_new();
+    struct log_dirs *dirs;
+    assert_int_equal(format(&p, "/a", 1), ERR_NONE);
+    assert_int_equal(p.files.vtable->make_directory(p.files.self, "/b"), 0);
+    assert_int_equal(open_dirs(&p, &dirs, "/a", "/b", 1), ERR_NONE);
+    assert_false(uuid_is_zero(log_dir_id(log_dirs_at(dirs, 1))));
+    log_dirs_close(dirs, p.files, true, 1);
+    for (int n = 0; n < 2; n++) {
+        struct sim_disk_fault fault = {.operations = SIM_DISK_OPEN | SIM_DISK_STAT, .path_part = n ? "/a" : "/b", .error = -EIO};
+        sim_disk_fail(p.disk, &fault);
+        enum err err = open_dirs(&p, &dirs, "/a", "/b", 1);
+        assert_int_equal(err, n ? ERR_IO : ERR_NONE);
+        sim_disk_heal(p.disk);
+        if (err) continue;
+        assert_true(log_dir_is_online(log_dirs_at(dirs, 0)));
+        assert_false(log_dir_is_online(log_dirs_at(dirs, 1)));
+        assert_false(log_dirs_were_clean(dirs)); /* what is not there cannot be known to be */
+        log_dirs_close(dirs, p.files, true, 1);
+    }
+    place_free(&p);
+}
+
+static int count_found(void *context, struct log_dir *dir, const char *topic, partition_index partition) {
+    ++*(int *)context;
+    return 0;
+}
+
+/* Partitions are found by their folders' names alone, with what the checkpoints say; other folders are left alone, and so
+ * are lines of a checkpoint for partitions that are not there, or a checkpoint that cannot be read. */
+TEST(dir_finds_partitions) {
+    struct place p = place_new();
+    struct log_dirs *dirs;
+    static const char *const folders[] = {"/a/orders-0", "/a/orders-1", "/a/with-dash-12", "/a/noise", "/a/x-y", "/a/-5",
+                                          "/a/orders-2.0123456789abcdef0123456789abcdef-delete", "/a/orders-3.0123456789abcdef0123456789abcdef-future"};
+    assert_int_equal(format(&p, "/a", 1), ERR_NONE);
+    for (size_t i = 0; i < countof(folders); i++) assert_int_equal(p.files.vtable->make_directory(p.files.self, folders[i]), 0);
+    put(&p, "/a/recovery-point-offset-checkpoint", "0\n3\norders 0 17\nwith-dash 12 5\ngone 0 1\n");
+    put(&p, "/a/replication-offset-checkpoint", "0\n2\norders 0 16\n");
+    put(&p, "/a/log-start-offset-checkpoint", "0\n1\norders 0 3\n");
+    assert_int_equal(open_dirs(&p, &dirs, "/a", NULL, 1), ERR_NONE);
+    int count = 0;
+    assert_int_equal(log_dirs_each_found(dirs, count_found, &count), 0);
+    assert_int_equal(count, 3);
+    assert_non_null(log_dirs_find(dirs, "with-dash", 12));
+    assert_null(log_dirs_find(dirs, "orders", 2));
+    struct found *found = dirs_find(dirs, "orders", 0);
+    assert_int_equal(found->marks[CHECKPOINT_RECOVERY], 17);
+    assert_int_equal(found->marks[CHECKPOINT_START], 3);
+    assert_int_equal(found->marks[CHECKPOINT_HIGH_WATERMARK], -1); /* its count was wrong */
+    assert_int_equal(dirs_find(dirs, "orders", 1)->marks[CHECKPOINT_RECOVERY], -1);
+    assert_non_null(log_dirs_at(dirs, 0)->away);
+    log_dirs_close(dirs, p.files, false, 1);
+    place_free(&p);
+}
+
+/* The names of files and folders, both ways, and what is not one. */
+TEST(dir_names) {
+    char topic[NAME_MAX_BYTES + 1], name[NAME_MAX_BYTES + 1], path[PATH_MAX_BYTES];
+    partition_index partition;
+    log_offset offset;
+    assert_true(name_partition("a-b-3", topic, &partition));
+    assert_string_equal(topic, "a-b");
+    assert_int_equal(partition, 3);
+    assert_false(name_partition("a-", topic, &partition));
+    assert_false(name_partition("a-3x", topic, &partition));
+    assert_false(name_partition("a-99999999999", topic, &partition));
+    assert_true(name_offset("00000000000000000042.log", ".log", &offset));
+    assert_int_equal(offset, 42);
+    assert_false(name_offset("0000000000000000042.log", ".log", &offset));
+    assert_false(name_offset("99999999999999999999.log", ".log", &offset));
+    path_of_offset(path, "/a", 42, ".index");
+    assert_string_equal(path, "/a/00000000000000000042.index");
+    char long_topic[250];
+    memset(long_topic, 't', 249);
+    long_topic[249] = 0;
+    path_away_name(name, long_topic, 7, (struct uuid){{0xab}}, "-delete");
+    assert_int_equal(strlen(name), 255);
+    assert_true(name_ends_with(name, "-7.ab000000000000000000000000000000-delete"));
+}
