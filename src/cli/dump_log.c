@@ -94,7 +94,7 @@ static void print_records(struct walk *walk, const struct batch *batch) {
 static const char *codec_name(unsigned codec) { return codec < COMPRESSION_COUNT ? compression_name((enum compression)codec) : "unknown"; }
 static const char *truth(bool value) { return value ? "true" : "false"; }
 
-static void print_batch(struct walk *walk, const struct batch *batch) {
+static bool print_batch(struct walk *walk, const struct batch *batch) {
     struct dump *dump = walk->dump;
     bool good = batch_crc_is_good(batch);
     char horizon[48] = "OptionalLong.empty";
@@ -108,6 +108,7 @@ static void print_batch(struct walk *walk, const struct batch *batch) {
             codec_name(batch_codec(batch)), batch->crc, truth(good));
     if (!good && dump->by_place) dump_damage(dump, walk->position, "the CRC of batch %" PRId64 " is not that of its bytes", batch->base_offset);
     if (dump->deep) print_records(walk, batch);
+    return good;
 }
 
 static void print_old(struct walk *walk, const struct old_message *message) {
@@ -173,6 +174,20 @@ static bool step_over(struct walk *walk, const char *name, const char *why) {
     return false;
 }
 
+/* The length of a batch whose CRC is wrong may be what is wrong: it is believed if a good batch, or nothing, lies behind it,
+ * or none can be found. */
+static uint64_t behind_bad(struct walk *walk, uint64_t size) {
+    uint64_t claimed = walk->position + size;
+    struct span bytes;
+    struct batch batch;
+    if (claimed == walk->end) return claimed;
+    if (walk->end - claimed >= BATCH_HEADER_BYTES && !dump_source_span(&walk->source, claimed, BATCH_HEADER_BYTES, &bytes) &&
+        !batch_header_parse(bytes, &batch) && batch.size <= walk->end - claimed && !dump_source_span(&walk->source, claimed, batch.size, &bytes) &&
+        !batch_next(&bytes, &batch) && batch_crc_is_good(&batch)) return claimed;
+    uint64_t next = next_good(walk);
+    return next < walk->end ? next : claimed;
+}
+
 static void walk_batches(struct walk *walk, const char *name) {
     while (walk->position < walk->end) {
         uint64_t left = walk->end - walk->position;
@@ -184,14 +199,15 @@ static void walk_batches(struct walk *walk, const char *name) {
         else if (batch_frame_parse(bytes, &frame)) why = "neither size nor format are those of a batch";
         else if (frame.size > left) why = "a batch that is larger than what is left of the file";
         else if (dump_source_span(&walk->source, walk->position, frame.size, &bytes)) why = "it cannot be read";
+        bool good = true;
         if (!why) {
             struct batch batch;
             struct old_message message;
-            if (frame.magic == BATCH_MAGIC_2 && !batch_next(&bytes, &batch)) print_batch(walk, &batch);
+            if (frame.magic == BATCH_MAGIC_2 && !batch_next(&bytes, &batch)) good = print_batch(walk, &batch);
             else if (frame.magic < BATCH_MAGIC_2 && !old_next(&bytes, &message)) print_old(walk, &message);
             else why = "its header makes no sense";
         }
-        if (!why) walk->position += frame.size;
+        if (!why) walk->position = good || !walk->dump->by_place ? walk->position + frame.size : behind_bad(walk, frame.size);
         else if (!step_over(walk, name, why)) return;
     }
 }
