@@ -12,6 +12,12 @@ static const struct option *find(const struct tool *tool, const char *name, size
     return NULL;
 }
 
+static const struct option *find_letter(const struct tool *tool, char letter) {
+    for (uint32_t i = 0; i < tool->count; i++)
+        if (tool->options[i].letter == letter) return &tool->options[i];
+    return NULL;
+}
+
 /* Words of the help, folded into the right column. */
 static void fold(FILE *out, const char *text, int column, int indent) {
     while (*text) {
@@ -33,14 +39,17 @@ static void fold(FILE *out, const char *text, int column, int indent) {
     fputc('\n', out);
 }
 
-void args_help(const struct tool *tool, FILE *out) {
-    fprintf(out, "%s\n%-*s%s\n%-*s%s\n", tool->about, HELP_COLUMN, "Option", "Description", HELP_COLUMN, "------", "-----------");
+static void options_help(const struct tool *tool, FILE *out) {
+    fprintf(out, "%-*s%s\n%-*s%s\n", HELP_COLUMN, "Option", "Description", HELP_COLUMN, "------", "-----------");
     for (uint32_t i = 0; i < tool->count; i++) {
         const struct option *option = &tool->options[i];
-        char left[160], right[1024];
+        char left[256], right[1024];
         static const char *const kinds[] = {"", "String", "String", "Integer", "Long"};
-        if (option->kind == OPTION_FLAG) snprintf(left, sizeof left, "--%s", option->name);
-        else snprintf(left, sizeof left, option->kind == OPTION_MAYBE ? "--%s [%s: %s]" : "--%s <%s: %s>", option->name, kinds[option->kind], option->argument);
+        char letter[8] = "";
+        if (option->letter) snprintf(letter, sizeof letter, "-%c, ", option->letter);
+        if (option->kind == OPTION_FLAG) snprintf(left, sizeof left, "%s--%s", letter, option->name);
+        else if (!option->argument[0]) snprintf(left, sizeof left, "%s--%s <%s>", letter, option->name, kinds[option->kind]);
+        else snprintf(left, sizeof left, option->kind == OPTION_MAYBE ? "%s--%s [%s: %s]" : "%s--%s <%s: %s>", letter, option->name, kinds[option->kind], option->argument);
         if (option->preset) snprintf(right, sizeof right, "%s (default: %s)", option->help, option->preset);
         else snprintf(right, sizeof right, "%s", option->help);
         if ((int)strlen(left) >= HELP_COLUMN - 1) fprintf(out, "%s\n%*s", left, HELP_COLUMN, "");
@@ -49,13 +58,18 @@ void args_help(const struct tool *tool, FILE *out) {
     }
 }
 
+void args_help(const struct tool *tool, FILE *out) {
+    fprintf(out, "%s\n", tool->about);
+    options_help(tool, out);
+}
+
 int args_wrong(const struct args *args, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
     fputc('\n', stderr);
-    args_help(args->tool, stderr);
+    options_help(args->tool, stderr);
     return 1;
 }
 
@@ -71,13 +85,17 @@ int args_read(struct args *args, const struct tool *tool, int argc, char **argv)
     args->tool = tool;
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
+        const struct option *by_letter = NULL;
         if (word[0] != '-' || !word[1] || word[1] != '-') {
-            if (word[0] == '-' && word[1]) return args_wrong(args, "%s is not a recognized option", word);
-            if (args->word_count == ARGS_MAX) return args_wrong(args, "too many words");
-            args->words[args->word_count++] = word;
-            continue;
+            if (word[0] == '-' && word[1] && !word[2]) by_letter = find_letter(tool, word[1]);
+            if (word[0] == '-' && word[1] && !by_letter) return args_wrong(args, "%s is not a recognized option", word + 1);
+            if (!by_letter) {
+                if (args->word_count == ARGS_MAX) return args_wrong(args, "too many words");
+                args->words[args->word_count++] = word;
+                continue;
+            }
         }
-        const char *name = word + 2, *equals = strchr(name, '=');
+        const char *name = by_letter ? by_letter->name : word + 2, *equals = by_letter ? NULL : strchr(name, '=');
         size_t size = equals ? (size_t)(equals - name) : strlen(name);
         if (size == 4 && memcmp(name, "help", 4) == 0) {
             args_help(tool, stdout);

@@ -16,22 +16,29 @@ enum option_kind {
 struct option {
     const char *name;     /* without the dashes            */
     enum option_kind kind;
-    const char *argument; /* what stands for the value in the help; NULL: a flag */
+    char letter;          /* -c; 0: none                   */
+    const char *argument; /* what stands for the value in the help; NULL: a flag; "": only its type */
     const char *preset;   /* NULL: none                    */
     const char *help;
 };
 
-struct args;
 struct tool {
     const char *name;     /* topics: as a verb             */
-    const char *script;   /* kafka-topics.sh               */
+    const char *script;   /* kafka-topics.sh; NULL: none   */
     const char *about;    /* the first line of the help    */
     const struct option *options;
     uint32_t count;
-    int (*run)(struct args *args);
 };
-extern const struct tool cli_tools[];
-extern const uint32_t cli_tools_count;
+enum tool_id {
+#define TOOL(id, verb, script, about) TOOL_##id,
+#define OPTION(...)
+#define END
+#include "cli/cli.tbl"
+    TOOLS_COUNT
+};
+extern const struct tool cli_tools[TOOLS_COUNT];
+const struct tool *cli_tool_named(const char *verb);   /* NULL: none */
+const struct tool *cli_tool_of_script(const char *script);
 
 enum { ARGS_MAX = 256 };
 struct args {

@@ -190,6 +190,8 @@ static void send(struct client_call *call) {
     struct client *client = call->client;
     struct connection *connection = call->connection;
     const struct wire_api *api = wire_api(call->api_key);
+    /* From here on the peer's deadline is the call's: the timer must not end a call that the peer holds. */
+    timer_cancel(client->shard, &call->timer);
     bool any = call->version_min == 0 && call->version_max == 0;
     int16_t low = any ? api->version_min : call->version_min, high = any ? api->version_max : call->version_max;
     if (any && api->is_unstable) high--;

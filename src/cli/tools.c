@@ -1,0 +1,28 @@
+/* cli/tools.c - cli.tbl as tables. */
+#include "cli/args.h"
+#include "base/containers.h"
+#include <string.h>
+
+#define TOOL(id, verb, script, about) static const struct option options_##id[] = {
+#define OPTION(kind, name, letter, argument, preset, help) {name, OPTION_##kind, letter, argument, preset, help},
+#define END };
+#include "cli/cli.tbl"
+
+#define TOOL(id, verb, script, about) {verb, script, about, options_##id, sizeof options_##id / sizeof *options_##id},
+#define OPTION(...)
+#define END
+const struct tool cli_tools[TOOLS_COUNT] = {
+#include "cli/cli.tbl"
+};
+
+const struct tool *cli_tool_named(const char *verb) {
+    for (uint32_t i = 0; i < TOOLS_COUNT; i++)
+        if (strcmp(cli_tools[i].name, verb) == 0) return &cli_tools[i];
+    return NULL;
+}
+
+const struct tool *cli_tool_of_script(const char *script) {
+    for (uint32_t i = 0; i < TOOLS_COUNT; i++)
+        if (cli_tools[i].script && strcmp(cli_tools[i].script, script) == 0) return &cli_tools[i];
+    return NULL;
+}
