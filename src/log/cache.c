@@ -94,7 +94,9 @@ void tail_clear(struct log *log) {
     log->body->unwritten = &log->body->tail;
 }
 
-void tail_trim(struct log_store *store) {
+void tail_trim(struct log *log) {
+    struct log_store *store = log->store;
+    while (log->body->tail_count - log->body->queued > TAIL_ENTRIES_MAX) tail_drop_first(log);
     while (store->metrics.tail_bytes > store->options.tail_bytes_max && !list_is_empty(&store->tail_ages))
         drop(LIST_ITEM(store->tail_ages.next, struct tail_entry, age));
 }
@@ -128,7 +130,12 @@ bool tail_read(struct log_read *read, log_offset bound, enum err *err) {
     struct log_body *body = read->log->body;
     struct list *at = body->tail.prev;
     if (list_is_empty(&body->tail) || LIST_ITEM(body->tail.next, struct tail_entry, node)->base > read->from) return false;
-    while (at->prev != &body->tail && LIST_ITEM(at, struct tail_entry, node)->base > read->from) at = at->prev;
+    const struct tail_entry *oldest = LIST_ITEM(body->tail.next, struct tail_entry, node), *newest = LIST_ITEM(at, struct tail_entry, node);
+    if (read->from - oldest->base < newest->last - read->from) { /* from the nearer end */
+        for (at = body->tail.next; at->next != &body->tail && LIST_ITEM(at, struct tail_entry, node)->last < read->from;) at = at->next;
+    } else {
+        while (at->prev != &body->tail && LIST_ITEM(at, struct tail_entry, node)->base > read->from) at = at->prev;
+    }
     if (LIST_ITEM(at, struct tail_entry, node)->last < read->from) at = at->next; /* in a gap: the next one */
     *err = ERR_NONE;
     for (; at != &body->tail; at = at->next) {

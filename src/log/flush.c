@@ -86,7 +86,7 @@ static void round_end(struct round *round) {
     log_due(log); /* a checkpoint, a change, a failure to tell */
     if (log->state != LOG_OPEN) return;
     if (body->unwritten != &body->tail || body->flush_target > log->flushed) flush_mark(log);
-    tail_trim(log->store);
+    tail_trim(log);
     tell_ends(log);
     if (synced && log->body == body) tell_flushed(log);
 }
@@ -214,8 +214,7 @@ static void write_done(struct io_op *op) {
     if (round->err) { round_end(round); return; }
     round->segment->written += round->chain.bytes;
     round->segment->unsynced = true;
-    struct list *at = body->tail.next;
-    while (LIST_ITEM(at, struct tail_entry, node)->written) at = at->next;
+    struct list *at = round->first;
     for (uint32_t i = 0; i < round->entries; i++, at = at->next) tail_written(LIST_ITEM(at, struct tail_entry, node));
     log->written = round->end;
     if (body->unflushed_since_ms < 0) {
@@ -231,6 +230,7 @@ static void write_done(struct io_op *op) {
 static bool fill(struct round *round) {
     struct log_body *body = round->log->body;
     struct list *at = body->unwritten;
+    round->first = at;
     round->segment = LIST_ITEM(at, struct tail_entry, node)->segment;
     for (; at != &body->tail; at = at->next) {
         struct tail_entry *entry = LIST_ITEM(at, struct tail_entry, node);

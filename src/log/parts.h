@@ -26,6 +26,7 @@ enum {
     ROUND_ENTRIES_MAX = 1024,     /* batches written by one round                                  */
     ROUND_SYNCS_MAX = 8,          /* files synced at its end; more by the next                     */
     ROUND_BYTES_MAX = 32 << 20,
+    TAIL_ENTRIES_MAX = 1024,      /* written ones that a log keeps in memory                       */
     QUEUE_ENTRIES_MAX = 8192,     /* appended and not written: beyond it appends answer ERR_BUSY   */
     UNMADE_SEGMENTS_MAX = 8,
     MARKS_MAX = 8,                /* offsets whose places are remembered                           */
@@ -61,6 +62,7 @@ struct round {
     struct log *log;
     struct round *next_free;
     struct io_op write;
+    struct list *first;           /* of the entries that it writes */
     struct segment *segment;
     struct chain chain;
     struct arena arena;           /* the chain's nodes */
@@ -236,7 +238,7 @@ void tail_add(struct log *log, struct tail_entry *entry); /* takes it, and a cou
 void tail_written(struct tail_entry *entry);  /* may be evicted from now on */
 void tail_drop_first(struct log *log);
 void tail_clear(struct log *log);
-void tail_trim(struct log_store *store);      /* down to the bound */
+void tail_trim(struct log *log);              /* the log's own and the store's, down to their bounds */
 void tail_free_all(struct log_store *store);
 /* True: answered from memory, with *err. */
 bool tail_read(struct log_read *read, log_offset bound, enum err *err);
