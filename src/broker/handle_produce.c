@@ -18,6 +18,10 @@ struct produce_work {
 
 static void joined(struct request *request) {
     struct produce_work *work = request->work;
+    /* Older versions cannot say who leads instead. */
+    for (int32_t t = 0; request->version < 10 && t < work->response.responses_count; t++)
+        for (int32_t p = 0; p < work->response.responses[t].partition_responses_count; p++)
+            produce_response_leader_id_and_epoch_init(&work->response.responses[t].partition_responses[p].current_leader);
     if (work->acks != 0) {
         request_reply(request, &work->response);
         return;
@@ -89,17 +93,6 @@ static bool add_item(struct request *request, struct produce_work *work, const s
     return true;
 }
 
-static void free_shares(struct produce_work *work, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++)
-        if (work->shares[i]) arena_destroy(&work->shares[i]->share.arena);
-}
-
-static void joined_then_free(struct request *request) {
-    struct produce_work *work = request->work;
-    free_shares(work, request->broker->shards);
-    joined(request);
-}
-
 void handle_produce(struct request *request) {
     const struct produce_request *in = request->in;
     struct broker *broker = request->broker;
@@ -132,7 +125,6 @@ void handle_produce(struct request *request) {
         answer->partition_responses = produce_response_partition_produce_response_array(&request->arena, topic->partition_data_count);
         answer->partition_responses_count = topic->partition_data_count;
         if (!answer->partition_responses) {
-            free_shares(work, broker->shards);
             request_refuse(request, "over budget");
             return;
         }
@@ -143,12 +135,11 @@ void handle_produce(struct request *request) {
             partition->error_code = (int16_t)error;
             if (error == KAFKA_NONE &&
                 !add_item(request, work, &topic->partition_data[p], topic_id, partition, in->timeout_ms < 0 ? 0 : in->timeout_ms)) {
-                free_shares(work, broker->shards);
-                return; /* request_alloc has refused it */
+                    return; /* request_alloc has refused it */
             }
         }
     }
-    fanout_begin(request, joined_then_free);
+    fanout_begin(request, joined);
     for (uint32_t shard = 0; shard < broker->shards; shard++)
         if (work->shares[shard]) fanout_send(request, shard, &work->shares[shard]->share, run, NULL);
     fanout_sent(request);
