@@ -27,6 +27,7 @@ struct client {
     int16_t version;
     void (*answered)(struct client *client, enum err err, const void *response);
     bool calling;
+    uint32_t lives;               /* of the history, when the call was made */
     uint64_t done;                /* successes, ever */
     uint64_t marked;
     enum kafka_error error;       /* the last that was not none */
@@ -97,6 +98,7 @@ static void call_done(struct peer_request *request, enum err err, struct span an
     struct sim *sim = client->all->sim;
     client->calling = false;
     chain_clear(&client->chain);
+    if (err == ERR_NONE && client->lives != history_lives(client->all->history)) err = ERR_CLOSED;
     void *response = NULL;
     if (err == ERR_NONE) {
         const struct wire_message *message = client->api->response;
@@ -128,6 +130,7 @@ static void client_call(struct client *client, int16_t key, int16_t version_min,
     chain_consume(&client->chain, 4);
     client->request = (struct peer_request){.done = call_done, .chain = &client->chain, .deadline = shard_now(all->shard) + timeout_ms * NS_PER_MS};
     client->calling = true;
+    client->lives = history_lives(all->history);
     enum err err = peer_send(client->peer, &client->request);
     assert(err == ERR_NONE);
 }

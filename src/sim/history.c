@@ -24,6 +24,7 @@ struct history {
     struct pool *pool;
     uint32_t partitions_count;
     bool durable;
+    uint32_t lives;
     struct partition partitions[HISTORY_PARTITIONS_MAX];
     uint64_t acknowledged;
     int32_t generation;
@@ -152,6 +153,7 @@ uint64_t history_count(const struct history *history) { return history->acknowle
 
 void history_power_cut(struct history *history) {
     if (history->durable) return;
+    history->lives++;
     /* Nothing is promised any more about what was there: what is written from now on begins a new history. */
     for (uint32_t p = 0; p < history->partitions_count; p++) {
         struct partition *at = &history->partitions[p];
@@ -164,6 +166,8 @@ void history_power_cut(struct history *history) {
     history->generation = -1;
     history->owners_count = 0;
 }
+
+uint32_t history_lives(const struct history *history) { return history->lives; }
 
 /* ---- Groups */
 void history_commit_attempt(struct history *history, uint32_t partition, int64_t offset) {

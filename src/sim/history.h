@@ -36,6 +36,7 @@ int64_t history_end(const struct history *history, uint32_t partition);
 uint64_t history_count(const struct history *history); /* records acknowledged */
 /* Un-durable: what was there may be gone after a power cut. */
 void history_power_cut(struct history *history);
+uint32_t history_lives(const struct history *history); /* how often that was: answers from before it say nothing any more */
 
 /* Commits of one group. `attempt` before it is sent, `committed` when it is acknowledged. */
 void history_commit_attempt(struct history *history, uint32_t partition, int64_t offset);

@@ -158,6 +158,16 @@ static void note_text(const struct note *note, char *bytes, size_t size) {
 
 void sim_set_verbose(struct sim *sim) { sim->verbose = true; }
 
+void sim_say(struct sim *sim, uint32_t where, const char *format, ...) {
+    char line[512];
+    va_list args;
+    if (!sim->verbose) return;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    printf("%14.6f s  %3u  %s\n", (double)sim->now / 1e9, where, line);
+}
+
 void sim_note(struct sim *sim, const char *what, uint32_t where, uint64_t a, uint64_t b) {
     struct note *note = &sim->notes[sim->count.notes++ % SIM_NOTES_KEPT];
     *note = (struct note){sim->now, what, where, a, b};

@@ -65,6 +65,8 @@ uint64_t sim_hash(const struct sim *sim);
 void sim_hash_bytes(struct sim *sim, const void *data, size_t size); /* content, where it matters */
 /* Every note is printed as it is made. */
 void sim_set_verbose(struct sim *sim);
+/* More to read, when verbose; no part of the hash. */
+void sim_say(struct sim *sim, uint32_t where, const char *format, ...) printf_like(3, 4);
 /* The notes that are kept, oldest first, a line each. */
 void sim_notes_print(const struct sim *sim, void (*line)(void *context, const char *text), void *context);
 

@@ -403,6 +403,7 @@ static int files_open(void *self, struct io_file **out, const char *path, unsign
         inode = inode_new(disk, false);
         journal_link(disk, directory, name, inode);
         sim_note(disk->sim, "file create", disk->where, inode->number, directory->number);
+        sim_say(disk->sim, disk->where, "  %s is %llu", path, (unsigned long long)inode->number);
         sim_hash_bytes(disk->sim, name, strlen(name));
         if (last) return error;
     }
@@ -459,6 +460,7 @@ static int files_rename(void *self, const char *from, const char *to) {
     bool last;
     if (!names_may_change(self, from, &error, &last)) return error;
     sim_note(disk->sim, "file rename", disk->where, inode->number, to_directory->number);
+    sim_say(disk->sim, disk->where, "  %s to %s", from, to);
     sim_hash_bytes(disk->sim, to_name, strlen(to_name));
     journal_rename(disk, from_directory, from_name, to_directory, to_name);
     return error;
@@ -478,6 +480,7 @@ static int remove_name(void *self, const char *path, bool is_directory) {
     bool last;
     if (!names_may_change(self, path, &error, &last)) return error;
     sim_note(disk->sim, "file remove", disk->where, inode->number, directory->number);
+    sim_say(disk->sim, disk->where, "  %s", path);
     journal_unlink(disk, directory, name);
     return error;
 }
@@ -496,6 +499,7 @@ static int files_make_directory(void *self, const char *path) {
     if (!names_may_change(self, path, &error, &last)) return error;
     struct inode *inode = inode_new(disk, true);
     sim_note(disk->sim, "directory create", disk->where, inode->number, directory->number);
+    sim_say(disk->sim, disk->where, "  %s is %llu", path, (unsigned long long)inode->number);
     sim_hash_bytes(disk->sim, name, strlen(name));
     journal_link(disk, directory, name, inode);
     return error;
