@@ -194,7 +194,9 @@ static enum err remove_mark(struct log_dir *dir, struct io_files files) {
     path_join(path, dir->path, mark_name);
     int result = files.vtable->unlink(files.self, path);
     if (result < 0 && result != -ENOENT) return err_from_errno(result);
-    return err_from_errno(result == -ENOENT ? 0 : files.vtable->sync_directory(files.self, dir->path));
+    /* Also when there was none: the process before may have been killed between a change of names and its sync, and this
+     * one builds on what it sees, the mark's absence included. */
+    return err_from_errno(files.vtable->sync_directory(files.self, dir->path));
 }
 
 /* ---- Opening. */

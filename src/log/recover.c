@@ -793,7 +793,8 @@ static enum err recover_all(struct recovery *r, struct uuid *topic_id) {
     producer_log_start(body->producers, body->start);
     if ((err = settle_snapshots(r))) return err;
     if ((err = settle_active(r))) return err;
-    if (r->names_changed || r->report->created) return sync_folder(r->files, in->folder);
+    /* Names that a killed process did not get to sync are here to be seen, and would be gone after a power cut. */
+    if (r->names_changed || r->report->created || !in->clean) return sync_folder(r->files, in->folder);
     return ERR_NONE;
 }
 
