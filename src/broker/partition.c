@@ -141,7 +141,8 @@ struct partition *partition_get(struct broker *broker, struct uuid topic_id, par
     partition->topic = topic_entry_hold(broker, topic);
     if (!partition->topic) goto fail;
     const struct topic_settings *settings = &partition->topic->settings;
-    replica_leader_init(&partition->leader, broker->shard->pool, settings->log.flush_messages == 1, settings->min_isr,
+    /* What may be acknowledged is the log's to say (log_durable): flushed, or in page-cache mode at least written. */
+    replica_leader_init(&partition->leader, broker->shard->pool, true, settings->min_isr,
                         broker->node->replica_lag_ms_max);
     char name[LOG_TOPIC_BYTES_MAX + 1];
     if (topic->name.size > LOG_TOPIC_BYTES_MAX) goto fail;
