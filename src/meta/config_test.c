@@ -48,6 +48,7 @@ TEST(config_table_is_sound) {
             counts[scope]++;
             assert_ptr_equal(config_find(scope, span_text(key->name)), key);
             if (config_default(key).data && key->check != CHECK_NOT_EMPTY && !config_validate(key, config_default(key), &b.why)) fail_msg("%s", b.words);
+            if (strlen(key->doc) < 16) fail_msg("%s has no words", key->name);
             struct config_synonym synonyms[CONFIG_SYNONYMS_MAX];
             config_synonyms(&(struct config_view){.broker = -1}, key, SPAN_LITERAL("x"), synonyms); /* asserts that they exist */
         }
