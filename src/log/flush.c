@@ -14,7 +14,7 @@ static struct round *round_new(struct log_store *store) {
     round->segment = NULL;
     round->sync_count = round->pending = round->entries = 0;
     round->err = ERR_NONE;
-    round->wants_sync = false;
+    round->wants_sync = round->in_batch = false;
     return round;
 }
 
@@ -183,9 +183,11 @@ static bool sync_together(struct log_store *store, struct log_dir *dir, struct l
 void flush_syncs(struct log_store *store) {
     struct list rounds;
     list_init(&rounds);
-    while (!list_is_empty(&store->sync)) {
-        struct list *node = list_pop(&store->sync);
-        collect_syncs(LIST_ITEM(node, struct round, sync_node));
+    LIST_EACH_SAFE(node, &store->sync) {
+        struct round *round = LIST_ITEM(node, struct round, sync_node);
+        if (round->in_batch && store->batch_writes > 0) continue; /* for the last of its batch to be written */
+        list_remove(node);
+        collect_syncs(round);
         list_push(&rounds, node);
     }
     while (!list_is_empty(&rounds)) {
@@ -208,6 +210,7 @@ static void write_done(struct io_op *op) {
     struct log *log = round->log;
     struct log_body *body = log->body;
     struct log_owner *owner = log->owner;
+    if (round->in_batch && --log->store->batch_writes == 0) store_turn_wanted(log->store);
     if (op->result < 0) round->err = err_from_errno(op->result);
     else if ((uint64_t)op->result != round->chain.bytes) round->err = ERR_IO;
     if (!round->err && log->state == LOG_FAILED) round->err = log->failure;
@@ -250,41 +253,61 @@ static bool sync_is_due(const struct log *log, log_offset written) {
     return log->config.flush_messages < INT64_MAX && written - log->flushed >= log->config.flush_messages;
 }
 
-static void flush_one(struct log *log) {
+/* Begins a round and answers it; NULL: nothing to do now. */
+static struct round *begin(struct log *log) {
     struct log_store *store = log->store;
     struct log_body *body = log->body;
-    if (log->state != LOG_OPEN || body->round) return; /* the end of the round looks again */
+    if (log->state != LOG_OPEN || body->round) return NULL; /* the end of the round looks again */
     bool writes = body->unwritten != &body->tail;
     if (writes && !LIST_ITEM(body->unwritten, struct tail_entry, node)->segment->made) writes = false; /* the job's end looks again */
     bool syncs = log->flushed < log->written && sync_is_due(log, log->written);
-    if (!writes && !syncs) return;
+    if (!writes && !syncs) return NULL;
     struct round *round = round_new(store);
-    if (!round) { store_retry(store); return; }
+    if (!round) { store_retry(store); return NULL; }
     round->log = log;
     round->end = log->written;
     if (writes && !fill(round)) {
         round_free(store, round);
         store_retry(store);
-        return;
+        return NULL;
     }
     round->wants_sync = syncs || sync_is_due(log, round->end);
     log->durable_before = log_durable(log);
     body->round = round;
-    if (!writes) { want_sync(round); return; }
+    return round;
+}
+
+static void carry_out(struct round *round) {
+    struct log *log = round->log;
+    struct log_body *body = log->body;
+    if (round->entries == 0) { want_sync(round); return; }
     if (body->checkpoint_wanted && body->unwritten == &body->tail) capture_take(log);
     round->write = (struct io_op){.kind = IO_OP_WRITE, .done = write_done};
     round->write.disk.file = round->segment->file;
     round->write.disk.offset = round->segment->written;
     round->write.disk.chain = &round->chain;
-    store->metrics.writes++;
-    io_submit(store->shard->io, &round->write);
+    log->store->metrics.writes++;
+    io_submit(log->store->shard->io, &round->write);
 }
 
+/* A turn that writes to very many files has them synced by one sync of the file system, once all are written. */
 void flush_turn(struct log_store *store) {
-    struct list logs;
-    list_init(&logs);
-    while (!list_is_empty(&store->flush)) list_push(&logs, list_pop(&store->flush));
-    while (!list_is_empty(&logs)) flush_one(LIST_ITEM(list_pop(&logs), struct log, flush_node));
+    struct list rounds;
+    uint32_t files = 0;
+    list_init(&rounds);
+    while (!list_is_empty(&store->flush)) {
+        struct round *round = begin(LIST_ITEM(list_pop(&store->flush), struct log, flush_node));
+        if (!round) continue;
+        list_push(&rounds, &round->sync_node);
+        files += round->entries > 0 && round->wants_sync;
+    }
+    bool batch = files > store->options.sync_fs_files && store->batch_writes == 0;
+    while (!list_is_empty(&rounds)) {
+        struct round *round = LIST_ITEM(list_pop(&rounds), struct round, sync_node);
+        round->in_batch = batch && round->entries > 0 && round->wants_sync;
+        if (round->in_batch) store->batch_writes++;
+        carry_out(round);
+    }
 }
 
 enum err log_flush(struct log *log, struct log_wait *wait) {

@@ -798,3 +798,46 @@ TEST(log_directory_offline) {
     bench_power_cut(b, BENCH_KEEP_ALL);
     bench_free(b);
 }
+
+/* With many files written in a turn the file system is synced at once, and that is as good: a power cut right after loses
+ * nothing of what was acknowledged. */
+TEST(log_many_files_are_synced_together) {
+    static struct bench_log l[40];
+    struct bench *b = small_bench();
+    bench_options(b)->sync_fs_files = 16;
+    assert_int_equal(bench_start(b), ERR_NONE);
+    for (int i = 0; i < 40; i++) assert_int_equal(bench_open(b, &l[i], "many", i), ERR_NONE);
+    const struct log_metrics *m = log_store_metrics(bench_store(b));
+    for (int round = 0; round < 5; round++) {
+        for (int i = 0; i < 40; i++) assert_int_equal(bench_append(b, l[i].log, 0, 2, 100, NULL), ERR_NONE);
+        for (int i = 0; i < 40; i++) assert_true(bench_until_durable(b, &l[i], log_end(l[i].log)));
+    }
+    assert_true(m->syncs_fs > 0);
+    assert_true(m->syncs + m->syncs_fs < 200); /* fewer than one for each file and round */
+    bench_power_cut(b, BENCH_LOSE_ALL);
+    assert_int_equal(bench_start(b), ERR_NONE);
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(bench_open(b, &l[i], "many", i), ERR_NONE);
+        assert_int_equal(log_end(l[i].log), 10);
+        assert_int_equal(bench_read_all(b, l[i].log, 0, LOG_UPTO_END, 900, true).next, 10);
+    }
+    ended(b);
+}
+
+/* Where the page cache does not have the headers a job brings them in, and the answer is the same. */
+TEST(log_reads_what_is_cold) {
+    struct bench_log l;
+    struct bench *b = started(small_bench(), &l);
+    fill(b, &l, 60, 0);
+    bench_power_cut(b, BENCH_LOSE_ALL); /* the page cache is empty then */
+    started(b, &l);
+    sim_disk_trouble(bench_disk(b), (struct sim_disk_trouble){.cold_one_in = 2});
+    log_high_watermark_set(l.log, 90);
+    for (log_offset from = 0; from < 120; from += 13) {
+        assert_int_equal(bench_read_all(b, l.log, from, LOG_UPTO_END, 900, true).next, 120);
+        assert_int_equal(bench_read_all(b, l.log, from, LOG_UPTO_HIGH_WATERMARK, 900, true).next, from > 90 ? from : 90);
+    }
+    assert_true(log_store_metrics(bench_store(b))->reads_cold > 10);
+    sim_disk_heal(bench_disk(b));
+    ended(b);
+}

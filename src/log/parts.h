@@ -71,6 +71,7 @@ struct round {
     log_offset end;               /* the log's end when all of it is written */
     log_offset sync_end;          /* flushed up to here when all syncs are done */
     bool wants_sync;
+    bool in_batch;                /* of so many files in one turn that they are synced together */
     enum err err;
     struct list sync_node;        /* in the store's list of rounds that want a sync at the turn's end, or in sync_fs */
 };
@@ -194,6 +195,7 @@ struct log_store {
     struct sync_fs sync_fs[4];
     struct random random;
     uint32_t background_jobs, jobs;
+    uint32_t batch_writes;                    /* of rounds in a batch, under way */
     struct log_wait final_wait;
     bool stopping, stopped, finishing, second_armed, retry_wanted, appended_lately, measuring;
     struct log_wait *stop_wait;
