@@ -9,6 +9,7 @@ static int (*const runs[TOOLS_COUNT])(struct args *args) = {
     [TOOL_topics] = topics_run,
     [TOOL_console_producer] = console_producer_run,
     [TOOL_console_consumer] = console_consumer_run,
+    [TOOL_dump] = tool_dump,
     [TOOL_storage_info] = storage_info_run,
     [TOOL_storage_format] = storage_format_run,
     [TOOL_storage_version_mapping] = storage_version_mapping_run,
@@ -30,7 +31,6 @@ static void list(FILE *out) {
         if (i == TOOL_storage) continue;
         fprintf(out, "moldau %-39s %s\n", cli_tools[i].name, cli_tools[i].about);
     }
-    fprintf(out, "moldau %-39s %s\n", dump_tool.name, dump_tool.about);
     fputs("Each takes --help. Kafka's own names of the tools are in bin/: kafka-topics.sh, ...\n", out);
 }
 
@@ -57,7 +57,6 @@ static int storage(int argc, char **argv) {
 int cli_main(int argc, char **argv) {
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL, *program = slash ? slash + 1 : argc > 0 ? argv[0] : "";
     const struct tool *tool = cli_tool_of_script(program);
-    if (strcmp(program, dump_tool.script) == 0) return dump_main(argc - 1, argv + 1);
     if (tool == &cli_tools[TOOL_storage]) return storage(argc - 1, argv + 1);
     if (tool) return run(tool, argc - 1, argv + 1);
     size_t size = strlen(program);
@@ -73,7 +72,6 @@ int cli_main(int argc, char **argv) {
         return 0;
     }
     tool = cli_tool_named(verb);
-    if (strcmp(verb, dump_tool.name) == 0) return dump_main(argc - 2, argv + 2);
     if (tool == &cli_tools[TOOL_storage]) return storage(argc - 2, argv + 2);
     if (tool) return run(tool, argc - 2, argv + 2);
     fprintf(stderr, "moldau: there is no verb '%s'. These are:\n", verb);

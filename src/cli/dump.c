@@ -9,26 +9,6 @@
 
 enum { DUMP_PATH_MAX = 4096, DUMP_JSON_BYTES_MAX = 256 << 20 };
 
-static const struct option options[] = {
-    {.name = "cluster-metadata-decoder", .kind = OPTION_FLAG, .help = "If set, log data will be parsed as cluster metadata records."},
-    {.name = "deep-iteration", .kind = OPTION_FLAG, .help = "If set, a line is printed for each record, too. Set by itself if the content of records is printed."},
-    {.name = "files", .kind = OPTION_TEXT, .argument = "file1, file2, ...", .help = "REQUIRED: The comma separated list of data and index log files to be dumped."},
-    {.name = "index-sanity-check", .kind = OPTION_FLAG, .help = "If set, only checks whether an index makes sense, as is done when a broker starts, and does not print it."},
-    {.name = "key-decoder-class", .kind = OPTION_MAYBE, .argument = "class", .help = "Keys are printed as text; another decoder cannot be loaded."},
-    {.name = "max-bytes", .kind = OPTION_INTEGER, .argument = "size", .preset = "2147483647", .help = "How many bytes of a .log file are read at most."},
-    {.name = "max-message-size", .kind = OPTION_INTEGER, .argument = "size", .preset = "5242880", .help = "Taken and not needed: batches of any size are read."},
-    {.name = "offsets-decoder", .kind = OPTION_FLAG, .help = "If set, log data will be parsed as records of the __consumer_offsets topic."},
-    {.name = "print-data-log", .kind = OPTION_FLAG, .help = "If set, the content of records is printed. Set by itself if a decoder is given."},
-    {.name = "remote-log-metadata-decoder", .kind = OPTION_FLAG, .help = "If set, log data will be parsed as records of the __remote_log_metadata topic."},
-    {.name = "share-group-state-decoder", .kind = OPTION_FLAG, .help = "If set, log data will be parsed as records of the __share_group_state topic."},
-    {.name = "skip-record-metadata", .kind = OPTION_FLAG, .help = "If set, of records only their content is printed, and nothing of control records."},
-    {.name = "transaction-log-decoder", .kind = OPTION_FLAG, .help = "If set, log data will be parsed as records of the __transaction_state topic."},
-    {.name = "value-decoder-class", .kind = OPTION_MAYBE, .argument = "class", .help = "Values are printed as text; another decoder cannot be loaded."},
-    {.name = "verify-index-only", .kind = OPTION_FLAG, .help = "If set, an index is checked against its log and not printed."},
-};
-const struct tool dump_tool = {.name = "dump", .script = "kafka-dump-log.sh", .about = "Prints what log segments, indexes and the other files of a log directory hold.",
-                               .options = options, .count = countof(options)};
-
 /* ---- Reading */
 
 enum err dump_source_open(struct dump_source *source, const struct dump *dump, const char *path) {
@@ -244,10 +224,4 @@ int tool_dump(struct args *args) {
     for (uint32_t i = 0; i < args->word_count; i++) readable &= dump_path(&dump, args->words[i]);
     pool_destroy(&pool);
     return fflush(stdout) != 0 || !readable || dump.damages ? 1 : 0;
-}
-
-int dump_main(int argc, char **argv) {
-    struct args args;
-    int read = args_read(&args, &dump_tool, argc, argv);
-    return read ? read == 1 : tool_dump(&args);
 }

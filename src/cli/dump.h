@@ -15,11 +15,8 @@
 #include "wire/batch.h"
 #include <stdio.h>
 
-extern const struct tool dump_tool;
 /* The tool: words are files and directories, --files separates its own by commas. */
 int tool_dump(struct args *args);
-/* From its command line, without the verb. */
-int dump_main(int argc, char **argv);
 
 /* ---- What the tool is made of; tests call it, too. */
 
