@@ -29,11 +29,12 @@ bool properties_read_option(struct config_values *into, const struct args *args,
     uint32_t at = 0;
     for (const char *word; (word = args_each(args, option, &at));) {
         const char *equals = strchr(word, '=');
-        if (!equals || equals == word) {
-            text_add(why, "Invalid command line properties: [%s]", word);
+        size_t size = equals ? (size_t)(equals - word) : strlen(word);
+        if (size == 0) {
+            text_add(why, "Invalid command line properties: %s", word);
             return false;
         }
-        if (config_values_set(into, span_of(word, (size_t)(equals - word)), span_text(equals + 1))) {
+        if (config_values_set(into, span_of(word, size), span_text(equals ? equals + 1 : ""))) {
             text_add(why, "too many properties");
             return false;
         }

@@ -9,7 +9,7 @@
 struct args;
 /* Adds the file's. False: `why` has a sentence. */
 must_use bool properties_read_file(struct config_values *into, const char *path, struct text *why);
-/* Adds each value of an option that is key=value; without a '=', Kafka's tools refuse it. */
+/* Adds each value of an option that is key=value; a key alone has an empty value, as with Kafka's tools. */
 must_use bool properties_read_option(struct config_values *into, const struct args *args, const char *option, struct text *why);
 /* False: asks for security that is not there yet. */
 must_use bool properties_check_security(const struct config_values *values, struct text *why);
