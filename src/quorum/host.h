@@ -112,6 +112,7 @@ struct quorum {
 
     struct log *log;
     struct log_owner log_owner;
+    bool log_held;
     struct log_wait log_wait;          /* opening, truncating, closing: one at a time */
 
     /* The pump. */

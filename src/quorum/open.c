@@ -126,6 +126,7 @@ static void log_is_open(struct log_wait *wait, enum err err) {
         return;
     }
     log_hold(quorum->log);
+    quorum->log_held = true;
     log_offset start = log_start(quorum->log), end = log_end(quorum->log);
     leader_epoch epoch = log_epoch_last(quorum->log);
     snapshots_forget_before(quorum, start);

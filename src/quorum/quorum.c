@@ -430,7 +430,7 @@ static void try_close(struct quorum *quorum) {
         close_done(&quorum->log_wait, ERR_NONE);
         return;
     }
-    log_release(quorum->log);
+    if (quorum->log_held) log_release(quorum->log); /* else it never opened */
     quorum->log_wait = (struct log_wait){.done = close_done};
     enum err err = log_close(quorum->log, &quorum->log_wait);
     if (err != ERR_AGAIN) close_done(&quorum->log_wait, err);
