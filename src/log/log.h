@@ -118,9 +118,10 @@ struct log_wait {
     log_offset target;
     void (*done)(struct log_wait *wait, enum err err);
 };
-/* Stops the store: each log is flushed, checkpointed with a producer snapshot, and closed. Logs are freed by it. */
+/* Stops the store: each log is flushed, gets its producer snapshot, and is closed; owners must not use theirs afterwards.
+ * Shard 0's is stopped last, before any is freed: it syncs the file systems once and writes the checkpoints for all. */
 enum err log_store_stop(struct log_store *store, struct log_wait *wait);
-void log_store_free(struct log_store *store); /* after it has stopped, or with nothing pending (a crash of the simulator) */
+void log_store_free(struct log_store *store); /* after it has stopped */
 /* Checkpoint files written now: recovery points, log start offsets, high watermarks of all stores (asked of shard 0's). */
 enum err log_store_checkpoint(struct log_store *store, struct log_wait *wait);
 
@@ -179,9 +180,11 @@ must_use enum err log_open(struct log *log, struct log_wait *wait);
 /* While held, an idle log is not closed. Counted. */
 void log_hold(struct log *log);
 void log_release(struct log *log);
-/* Flushes and closes it, and forgets the log: the owner must not use it after the call. For moving and stopping. */
+/* Flushes and closes it: the owner must not use it after the call. What the checkpoints say of it is kept, and goes on with
+ * a log_new of the same name. */
 enum err log_close(struct log *log, struct log_wait *wait);
-/* Renames it away at once, deletes the files file.delete.delay.ms later. The log is forgotten, as with log_close. */
+/* Renames it away, durably, before `wait` is told; the files are deleted file.delete.delay.ms later. The owner must not use
+ * it after the call. */
 enum err log_delete(struct log *log, struct log_wait *wait);
 
 void log_config_set(struct log *log, const struct log_config *config);
