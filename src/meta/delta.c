@@ -290,6 +290,7 @@ static enum err apply_partition_change(struct delta *delta, const struct partiti
         uuid_text(r->topic_id, text);
         return REFUSE(delta, "there is no partition %d of topic id %s", r->partition_id, text);
     }
+    if (p->leader_epoch == INT32_MAX || p->partition_epoch == INT32_MAX) return REFUSE(delta, "partition %d: no epochs are left", p->index);
     struct partition_shape shape = {
         .index = p->index,
         .leader = r->leader == -2 ? p->leader : r->leader,
@@ -303,7 +304,6 @@ static enum err apply_partition_change(struct delta *delta, const struct partiti
         .elr = r->eligible_leader_replicas_count < 0 ? image_elr(p) : list_of(r->eligible_leader_replicas, r->eligible_leader_replicas_count),
         .last_known_elr = r->last_known_elr_count < 0 ? image_last_known_elr(p) : list_of(r->last_known_elr, r->last_known_elr_count),
     };
-    if (p->leader_epoch == INT32_MAX || p->partition_epoch == INT32_MAX) return REFUSE(delta, "partition %d: no epochs are left", p->index);
     if (r->directories_count > 0) {
         if ((uint32_t)r->directories_count != shape.replicas.count)
             return REFUSE(delta, "partition %d has %u replicas and %d directories", p->index, shape.replicas.count, r->directories_count);
