@@ -67,6 +67,8 @@ static struct span check_update(struct decide *d, int16_t version, const struct 
     if (is_metadata && now == 0) now = MV_MIN;
     if (type < UPGRADE || type > UNSAFE_DOWNGRADE) return SPAN_LITERAL("there is no such type of upgrade");
     if (level < 0) return SPAN_LITERAL("a level is not below 0");
+    /* It is no record of this log's kind: the quorum writes it among its own. */
+    if (span_equal(update->feature, SPAN_LITERAL(FEATURE_KRAFT))) return SPAN_LITERAL("kraft.version cannot be changed yet");
     struct span why = check_support(d, update->feature, level);
     if (!why.data) why = check_voters(d);
     if (why.data) return why;

@@ -649,6 +649,7 @@ static const struct { const char *what, *feature; int16_t from_mv, level; int8_t
     {"ELR", FEATURE_ELR, MV_4_0_IV1, 1, 1, KAFKA_NONE},
     {"transactions", "transaction.version", MV_LATEST, 2, 1, KAFKA_NONE},
     {"off", "group.version", MV_LATEST, 0, 1, KAFKA_NONE},
+    {"the quorum's own", "kraft.version", MV_LATEST, 1, 1, KAFKA_INVALID_UPDATE_VERSION},
 };
 TEST(decide_update_features_by_table) {
     for (size_t i = 0; i < countof(updates); i++) {

@@ -348,6 +348,12 @@ TEST(delta_refuses_what_cannot_be) {
     change.topic_id = id;
     change.partition_id = 7;
     assert_int_equal(delta_apply_message(b.delta, 5, &change), ERR_CORRUPT);
+    partition.directories_count = 0; /* its epochs are used up: it can be made, and not be changed */
+    partition.leader_epoch = partition.partition_epoch = INT32_MAX;
+    assert_int_equal(delta_apply_message(b.delta, 3, &partition), ERR_NONE);
+    change.partition_id = 0;
+    change.leader = 1;
+    assert_int_equal(delta_apply_message(b.delta, 5, &change), ERR_CORRUPT);
     struct remove_topic_record remove_ = {.topic_id = other};
     assert_int_equal(delta_apply_message(b.delta, 9, &remove_), ERR_CORRUPT);
     struct fence_broker_record fence = {.id = 1, .epoch = 1};
