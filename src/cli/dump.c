@@ -126,7 +126,7 @@ static enum dump_decoder decoder_by_place(const char *path) {
 
 static bool is_text_file(const char *name) {
     return ends_with(name, "-checkpoint") || !strcmp(name, "quorum-state") || !strcmp(name, "partition.metadata") ||
-           !strcmp(name, "meta.properties") || !strcmp(name, ".kafka_cleanshutdown");
+           !strcmp(name, "meta.properties") || !strcmp(name, ".kafka_cleanshutdown") || !strncmp(name, "moldau.", 7);
 }
 
 static void dump_file(struct dump *dump, const char *path) {
