@@ -288,6 +288,7 @@ bool client_versions(const struct client *client, int32_t broker, int16_t api_ke
 
 /* ---- life ------------------------------------------------------------------------------------------------------------------- */
 
+/* client NULL: only looks whether it is one. */
 static bool add_bootstrap(struct client *client, const char *at, size_t size) {
     char host[256];
     const char *colon = NULL;
@@ -303,14 +304,29 @@ static bool add_bootstrap(struct client *client, const char *at, size_t size) {
         if (port > 65535) return false;
     }
     if (port == 0 || (size_t)(last - first) >= sizeof host) return false;
+    if (!client) return true;
     memcpy(host, first, (size_t)(last - first));
     host[last - first] = 0;
     client->bootstrap_count++;
     return connect_to(client, -1, host, (uint16_t)port) != NULL;
 }
 
+/* How many there are; 0: none, too many, or one that is wrong. */
+static uint32_t each_bootstrap(const char *at, struct client *client) {
+    uint32_t count = 0;
+    while (*at) {
+        while (*at == ',' || *at == ' ') at++;
+        const char *end = at;
+        while (*end && *end != ',' && *end != ' ') end++;
+        if (end > at && (++count > BOOTSTRAP_MAX || !add_bootstrap(client, at, (size_t)(end - at)))) return 0;
+        at = end;
+    }
+    return count;
+}
+
 enum err client_open(struct client **out, const struct client_options *options) {
     struct pool *pool = options->shard->pool;
+    if (each_bootstrap(options->bootstrap, NULL) == 0) return ERR_INVALID;
     struct client *client = POOL_NEW(pool, struct client);
     if (!client) return ERR_NO_MEMORY;
     client->shard = options->shard;
@@ -319,20 +335,10 @@ enum err client_open(struct client **out, const struct client_options *options) 
     snprintf(client->client_id, sizeof client->client_id, "%s", options->client_id ? options->client_id : "moldau");
     list_init(&client->connections);
     list_init(&client->calls);
-    const char *at = options->bootstrap;
-    while (*at) {
-        while (*at == ',' || *at == ' ') at++;
-        const char *end = at;
-        while (*end && *end != ',' && *end != ' ') end++;
-        if (end > at && (client->bootstrap_count == BOOTSTRAP_MAX || !add_bootstrap(client, at, (size_t)(end - at)))) {
-            client_close(client, NULL, NULL);
-            return ERR_INVALID;
-        }
-        at = end;
-    }
-    if (client->bootstrap_count == 0) {
-        client_close(client, NULL, NULL);
-        return ERR_INVALID;
+    each_bootstrap(options->bootstrap, client);
+    if (client->open_connections == 0) {
+        pool_free(pool, client, sizeof *client);
+        return ERR_NO_MEMORY;
     }
     *out = client;
     return ERR_NONE;
