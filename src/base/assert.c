@@ -1,4 +1,5 @@
 #include "base/assert.h"
+#include <execinfo.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,5 +11,9 @@ void panic_context_set(const char *what) {
 
 void panic(const char *file, int line, const char *fact) {
     fprintf(stderr, "moldau: panic: %s:%d: %s%s%s\n", file, line, fact, context ? "; while " : "", context ? context : "");
+    fflush(stderr);
+    /* Where: offsets in the program, for addr2line. */
+    void *frames[32];
+    backtrace_symbols_fd(frames, backtrace(frames, 32), 2);
     abort();
 }

@@ -50,9 +50,12 @@ def test_kill_under_load_loses_nothing_acknowledged_and_doubles_nothing(own_node
         i = 0
         while not stop.is_set():
             value = b"%d" % i
-            producer.produce("hit", value, on_delivery=lambda e, m, v=value: acked.append(v) if e is None else None)
+            try:
+                producer.produce("hit", value, on_delivery=lambda e, m, v=value: acked.append(v) if e is None else None)
+                i += 1
+            except BufferError:
+                producer.poll(0.1)
             producer.poll(0.0005)
-            i += 1
         producer.flush(60)
 
     thread = threading.Thread(target=load)
