@@ -75,7 +75,9 @@ void request_start(struct request *request) {
         return;
     }
     if (served) {
-        enum err err = wire_decode(request->api->request, request->version, request->in, request->body, &request->arena, NULL);
+        /* Bytes behind the message are passed over, as Apache Kafka does: librdkafka's Metadata of all topics has three. */
+        size_t used;
+        enum err err = wire_decode(request->api->request, request->version, request->in, request->body, &request->arena, &used);
         if (err) {
             request_refuse(request, err_text(err));
             return;
