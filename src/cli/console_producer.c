@@ -75,7 +75,8 @@ static bool configure(struct producer *producer, rd_kafka_conf_t *conf) {
     const char *linger = args_has(args, "timeout") ? args_text(args, "timeout") : LINGER_MS;
     struct span set;
     /* Java's producer by default: keys to partitions by murmur2. */
-    if (!console_set(conf, "partitioner", "murmur2_random", &producer->why) || !console_set(conf, "client.id", "console-producer", &producer->why)) return false;
+    if (!console_set(conf, "partitioner", "murmur2_random", &producer->why) || !console_set(conf, "client.id", "console-producer", &producer->why) ||
+        !console_set(conf, "queue.buffering.max.messages", "0", &producer->why)) return false; /* their bytes are bounded, by buffer.memory */
     bool all = strcmp(acks, "all") == 0 || strcmp(acks, "-1") == 0;
     if (!config_values_get(&producer->config, SPAN_LITERAL("enable.idempotence"), &set) && !config_values_get(&producer->config, SPAN_LITERAL("acks"), &set) && all &&
         !console_set(conf, "enable.idempotence", "true", &producer->why)) return false;
