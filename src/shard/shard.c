@@ -265,7 +265,7 @@ enum err shard_group_run(struct shard_group *group) {
     enum err err = ERR_NONE;
     uint32_t started = 1;
     for (; started < group->count; started++) {
-        char name[16];
+        char name[sizeof "shard-4294967295"];
         if (pthread_create(&threads[started], NULL, thread_main, &group->cores[started]->shard)) {
             err = ERR_BUSY;
             shard_stop(group);
