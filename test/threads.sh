@@ -23,10 +23,13 @@ producer() { # NAME: rounds of 200 records, each acknowledged by all; counts wha
   while [ $SECONDS -lt $end ]; do
     seq -f "$1-$round-%g" 200 | timeout 30 kcat -q -b "127.0.0.1:$port" -P -t "t$1" -X acks=all || return 1
     round=$((round + 1))
+    echo $((round * 200)) >"$folder/sent$1"
   done
-  echo $((round * 200)) >"$folder/sent$1"
 }
-member() { timeout "$seconds" kcat -q -b "127.0.0.1:$port" -G "g$1" t1 t2 >/dev/null 2>&1 || [ $? -eq 124 ]; }
+member() { # NAME: consumes in a group, once there is something
+  while [ ! -f "$folder/sent1" ] || [ ! -f "$folder/sent2" ]; do sleep 0.1; done
+  timeout "$seconds" kcat -q -b "127.0.0.1:$port" -G "g$1" t1 t2 >/dev/null || [ $? -eq 124 ]
+}
 workers=()
 for n in 1 2 3; do producer $n & workers+=($!); done
 for n in 1 1 2; do member $n & workers+=($!); done
