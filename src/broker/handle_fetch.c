@@ -201,6 +201,8 @@ static void answer(struct request *request) {
     }
     out->session_id = work->plan.session ? work->plan.session->id : 0;
     fetch_session_answered(request->broker->sessions, &work->plan);
+    /* Nobody is there to send to any more: what was read is let go of here. */
+    for (uint32_t i = 0; request->client->closed && i < work->count; i++) chain_clear(&work->items[i].records);
     request_reply(request, out);
 }
 

@@ -43,6 +43,7 @@ void request_reply(struct request *request, const void *response) {
     }
     chain_init(&chain, &request->arena);
     if (!wire_response_frame(request->api, request->version, request->header.correlation_id, response, &chain)) {
+        chain_clear(&chain);
         request_refuse(request, "the answer cannot be encoded, or is over budget");
         return;
     }
