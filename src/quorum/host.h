@@ -187,6 +187,7 @@ struct quorum {
 
     void (*stopped)(void *context);
     void *stopped_context;
+    bool log_closing;
     bool closing;
 };
 

@@ -422,7 +422,7 @@ static void close_done(struct log_wait *wait, enum err err) {
 
 static void try_close(struct quorum *quorum) {
     bool busy = quorum->waiting || quorum->delivering || quorum->state_op.pending || quorum->snapshot_job || !list_is_empty(&quorum->calls);
-    if (busy || !list_is_empty(&quorum->requests) || quorum->state == QUORUM_STOPPED) return;
+    if (busy || quorum->log_closing || !list_is_empty(&quorum->requests) || quorum->state == QUORUM_STOPPED) return;
     timer_cancel(quorum->shard, &quorum->timer);
     timer_cancel(quorum->shard, &quorum->snapshot_timer);
     quorum->closing = false;
@@ -430,6 +430,7 @@ static void try_close(struct quorum *quorum) {
         close_done(&quorum->log_wait, ERR_NONE);
         return;
     }
+    quorum->log_closing = true; /* whoever asks to close once more waits for the same end */
     if (quorum->log_held) log_release(quorum->log); /* else it never opened */
     quorum->log_wait = (struct log_wait){.done = close_done};
     enum err err = log_close(quorum->log, &quorum->log_wait);
