@@ -13,10 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SEEDS_A_CHILD = 200, HASH_CHECK_ONE_IN = 50, NOTES_SHOWN = 200 };
+enum { SEED_CPU_SECONDS_MAX = 120, SEEDS_A_CHILD = 200, HASH_CHECK_ONE_IN = 50, NOTES_SHOWN = 200 };
 
 struct result { /* from a child, through a pipe */
     uint64_t seed, events, hash, acknowledged;
@@ -58,7 +59,7 @@ static void print_failure(const struct run *run, const char *why) {
 
 static void on_panic(int number) {
     signal(number, SIG_DFL);
-    if (running && !running_quiet) print_failure(running, number == SIGABRT ? "PANIC" : "CRASH");
+    if (running && !running_quiet) print_failure(running, number == SIGABRT ? "PANIC" : number == SIGVTALRM ? "HANG: it goes round and round" : "CRASH");
     _exit(3);
 }
 
@@ -91,9 +92,12 @@ static void child(const struct command *command, uint64_t first, uint64_t last, 
     signal(SIGABRT, on_panic);
     signal(SIGSEGV, on_panic);
     signal(SIGBUS, on_panic);
+    signal(SIGVTALRM, on_panic);
     for (uint64_t seed = first; seed <= last; seed++) {
         struct run_options options = command->options;
         options.seed = seed;
+        struct itimerval limit = {.it_value = {.tv_sec = SEED_CPU_SECONDS_MAX}};
+        setitimer(ITIMER_VIRTUAL, &limit, NULL); /* a seed that never ends is a failed one */
         uint64_t begins = seed;
         if (write(out, &begins, sizeof begins) != (ssize_t)sizeof begins) _exit(4);
         struct result result = run_once(command->what, &options, quiet);
