@@ -20,6 +20,7 @@ struct coordinator {
     struct list waiting;             /* group_call.node: until it is loaded */
     time_ms loading_since_ms;
     bool is_open;                    /* the log is held open */
+    bool is_opening;                 /* `opening` is the log's, maybe on behalf of a former life */
     /* One read at a time, while loading. */
     struct { struct log_read log; struct arena arena; struct chain chain; struct io_op op; void *buffer; size_t bytes; uint64_t load; bool busy; } read;
 };
@@ -211,6 +212,7 @@ static void partition_gone(struct partition_listener *listener) {
     answer_waiting(coordinator, KAFKA_NOT_COORDINATOR);
     timer_cancel(coordinator->broker->shard, &coordinator->timer);
     if (coordinator->is_open) log_release(coordinator->partition->log);
+    if (coordinator->is_opening) coordinator->partition->waiting--;
     coordinator->is_open = false;
     coordinator->partition = NULL;
 }
@@ -232,7 +234,9 @@ static void log_is_open(struct coordinator *coordinator, enum err err) {
 }
 
 static void log_opened(struct log_wait *wait, enum err err) {
-    log_is_open(container_of(wait, struct coordinator, opening), err);
+    struct coordinator *coordinator = container_of(wait, struct coordinator, opening);
+    coordinator->is_opening = false;
+    log_is_open(coordinator, err);
 }
 
 static void start(struct coordinator *coordinator, struct partition *partition) {
@@ -242,6 +246,7 @@ static void start(struct coordinator *coordinator, struct partition *partition) 
     coordinator->opening.done = log_opened;
     partition->waiting++;
     enum err err = log_open(partition->log, &coordinator->opening);
+    coordinator->is_opening = err == ERR_AGAIN;
     if (err != ERR_AGAIN) log_is_open(coordinator, err);
 }
 
@@ -301,7 +306,7 @@ static struct coordinator *get(struct coordinators *all, partition_index index, 
     *why = KAFKA_COORDINATOR_NOT_AVAILABLE;
     if (!coordinator && !(coordinator = make(all, index))) return NULL;
     if (coordinator->partition) return coordinator;
-    if (coordinator->read.busy) return NULL; /* of a former life: soon over */
+    if (coordinator->read.busy || coordinator->is_opening) return NULL; /* of a former life: soon over */
     struct uuid topic_id;
     *why = KAFKA_NOT_COORDINATOR;
     if (!broker_topic_id(broker, OFFSETS_TOPIC, &topic_id)) return NULL;
