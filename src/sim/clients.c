@@ -466,6 +466,10 @@ static void member_error(struct client *client, enum kafka_error error) {
     note_error(client, error);
     switch (error) {
     case KAFKA_UNKNOWN_MEMBER_ID: client->member.id[0] = 0; break;
+    case KAFKA_GROUP_ID_NOT_FOUND: /* a commit to a group that was lost */
+        SIM_CHECK(client->all->sim, !client->all->options.durable, "G1", "the group is forgotten: %s v%d says so", client->api->name, client->version);
+        client->member.id[0] = 0;
+        break;
     case KAFKA_NOT_COORDINATOR: case KAFKA_COORDINATOR_NOT_AVAILABLE: client->member.knows_coordinator = false; break;
     case KAFKA_MEMBER_ID_REQUIRED: case KAFKA_ILLEGAL_GENERATION: case KAFKA_REBALANCE_IN_PROGRESS: break;
     default: unexpected(client, error);
