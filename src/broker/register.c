@@ -1,6 +1,7 @@
 #include "broker/register.h"
 
-enum { RETRY_MS = 100, CATCH_UP_MS = 10 };
+/* The first tries come quickly: the controller of this very process is active a few milliseconds after its start. */
+enum { RETRY_FIRST_MS = 2, RETRY_MS = 100, CATCH_UP_MS = 10 };
 
 struct registration {
     struct registration_options options;
@@ -19,6 +20,7 @@ struct registration {
         struct { struct broker_heartbeat_request request; struct broker_heartbeat_response response; } beat;
     };
     time_ms leave_until_ms;
+    time_ms retry_ms;               /* of the last try to enrol; 0: none failed yet */
     void (*left)(void *context);
     void *left_context;
 };
@@ -61,9 +63,12 @@ static void enrolled(struct control_call *call) {
         return;
     }
     if (error) {
-        after(registration, RETRY_MS);
+        registration->retry_ms = registration->retry_ms ? registration->retry_ms * 2 : RETRY_FIRST_MS;
+        if (registration->retry_ms > RETRY_MS) registration->retry_ms = RETRY_MS;
+        after(registration, registration->retry_ms);
         return;
     }
+    registration->retry_ms = 0;
     registration->epoch = epoch;
     registration->state = REGISTRATION_CATCHING_UP;
     if (registration->again) next_step(&registration->timer);
