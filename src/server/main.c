@@ -72,7 +72,10 @@ struct running {
 };
 static struct running running;
 
+static volatile sig_atomic_t stop_asked;
+
 static void on_signal(int number) {
+    stop_asked = 1;
     if (running.group) shard_interrupt(running.group);
 }
 
@@ -135,7 +138,8 @@ static int run_server(struct settings *settings) {
     signal(SIGPIPE, SIG_IGN);
     if (server_open(&running.server, &options, &why)) return sentence(why.bytes);
     shard_on_interrupt(server_shards(running.server), on_interrupt, NULL);
-    running.group = server_shards(running.server); /* from here on signals are heard */
+    running.group = server_shards(running.server);
+    if (stop_asked) shard_interrupt(running.group); /* it came while the node was being put together */
     enum err err = shard_group_run(running.group);
     server_free(running.server);
     if (err) return sentence(err_text(err));

@@ -41,7 +41,7 @@ class Node:
         while time.monotonic() < deadline:
             with open(self.log, "rb") as text:
                 text.seek(at)
-                if b"ready" in text.read():
+                if any(line.startswith(b"ready:") for line in text.read().splitlines()):
                     return self
             if self.process.poll() is not None:
                 break
