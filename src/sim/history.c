@@ -157,7 +157,7 @@ void history_power_cut(struct history *history) {
     /* Nothing is promised any more about what was there: what is written from now on begins a new history. */
     for (uint32_t p = 0; p < history->partitions_count; p++) {
         struct partition *at = &history->partitions[p];
-        memset(at->slots, 0, at->slots_count * sizeof *at->slots);
+        if (at->slots) memset(at->slots, 0, at->slots_count * sizeof *at->slots);
         for (uint32_t n = 0; n < HISTORY_PRODUCERS_MAX; n++)
             for (uint32_t i = 0; i < at->offsets_count[n]; i++) at->offsets[n][i] = -1;
         at->end = 0;
