@@ -1,5 +1,5 @@
 /* 3 or 5 voters and up to two observers with the whole of quorum/ under each: the log on a disk that forgets, quorum-state
- * and snapshots in files, requests over connections that break. From outside: who leads (M1), what was committed (M4, M5),
+ * and snapshots in files, requests over connections that break. From outside: who leads (M1), what is on the platter when it is said (M2), what was committed (M4, M5),
  * and that whoever gets there by records or by snapshots ends up with the same state (M6, M8).
  */
 #include "base/bytes.h"
@@ -190,8 +190,47 @@ static void on_failed(struct quorum_listener *up, const char *why) {
     end_soon(world, number);
 }
 
+/* ---- M2: what a node says of its epoch and its vote is on its platter by then */
+struct on_platter { int64_t epoch, leader, voted; };
+
+static int64_t number_after(const char *text, const char *key) {
+    const char *at = strstr(text, key);
+    long long number = -1;
+    return at && sscanf(at + strlen(key), "%lld", &number) == 1 ? number : -1;
+}
+
+static struct on_platter platter_of(struct world *world, uint32_t number) {
+    char text[2048];
+    int64_t size = sim_disk_peek_durable(sim_host_disk(world->cluster.nodes[number].host), "/m/__cluster_metadata-0/quorum-state", text, sizeof text - 1, 0);
+    text[size > 0 ? size : 0] = 0;
+    return (struct on_platter){number_after(text, "\"leaderEpoch\":"), number_after(text, "\"leaderId\":"), number_after(text, "\"votedId\":")};
+}
+
+/* A candidacy that has arrived somewhere. */
+static void check_candidate(struct world *world, const struct vote_request *request) {
+    if (request->topics_count != 1 || request->topics[0].partitions_count != 1) return;
+    const struct vote_request_partition_data *vote = &request->topics[0].partitions[0];
+    if (vote->pre_vote || vote->replica_id < 1 || vote->replica_id > (int32_t)world->nodes) return;
+    struct on_platter there = platter_of(world, (uint32_t)vote->replica_id - 1);
+    bool voted = there.epoch > vote->replica_epoch || (there.epoch == vote->replica_epoch && (there.voted == vote->replica_id || there.leader >= 0));
+    SIM_CHECK(world->sim, voted, "M2", "node %d asks for votes in epoch %d; on its platter are epoch %lld, vote %lld", vote->replica_id - 1, vote->replica_epoch,
+              (long long)there.epoch, (long long)there.voted);
+}
+
+/* A vote that is about to be sent. */
+static void check_vote(struct program *program, const struct vote_request *request, const struct vote_response *response) {
+    if (response->topics_count != 1 || response->topics[0].partitions_count != 1 || !response->topics[0].partitions[0].vote_granted) return;
+    const struct vote_request_partition_data *vote = &request->topics[0].partitions[0];
+    if (vote->pre_vote) return;
+    struct on_platter own = platter_of(program->world, program->node->number);
+    SIM_CHECK(program->world->sim, own.epoch == vote->replica_epoch && own.voted == vote->replica_id, "M2",
+              "node %u votes for %d in epoch %d; on its platter are epoch %lld, vote %lld", program->node->number, vote->replica_id - 1, vote->replica_epoch,
+              (long long)own.epoch, (long long)own.voted);
+}
+
 /* ---- Serving */
 struct served {
+    struct program *program;
     struct quorum_request request;
     struct arena arena;
     struct pool *pool;
@@ -210,6 +249,7 @@ static void served_gone(struct conn_slot *slot) {
 
 static void served_answer(struct quorum_request *request, void *response) {
     struct served *served = container_of(request, struct served, request);
+    if (request->api->key == API_VOTE && response) check_vote(served->program, request->request, response);
     chain_init(&served->chain, &served->arena);
     bool framed = response && wire_response_frame(request->api, request->version, served->correlation, response, &served->chain);
     assert(framed);
@@ -243,6 +283,7 @@ static enum frame_verdict on_frame(struct conn *conn, struct conn_slot *slot, st
     struct request_header header;
     struct span body;
     assert(served);
+    served->program = program;
     served->pool = pool;
     served->slot = slot;
     served->slab = slab_hold(slab);
@@ -257,6 +298,7 @@ static enum frame_verdict on_frame(struct conn *conn, struct conn_slot *slot, st
     served->correlation = header.correlation_id;
     served->request = (struct quorum_request){.api = api, .version = header.request_api_version, .request = request,
                                               .listener = SPAN_LITERAL("CONTROLLER"), .arena = &served->arena, .answer = served_answer};
+    if (api->key == API_VOTE) check_candidate(program->world, request);
     if (api->key == API_API_VERSIONS) served_answer(&served->request, api_versions_of(served));
     else quorum_request(program->quorum, &served->request);
     return FRAME_TAKEN;

@@ -267,6 +267,7 @@ static void answer(struct raft_node *node, const struct raft_effect *effect) {
         assert(ok);
         response->leader = raft_listeners_at(&message->listeners, 0);
     }
+    raft_check_answered(node, &inbound->request, from);
     switch (from->call) {
     case RAFT_VOTE:
         response->vote.granted = from->vote.granted;

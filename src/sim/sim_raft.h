@@ -87,6 +87,7 @@ void raft_check_free(struct sim_raft *world);
 void raft_check_became_leader(struct raft_node *node);                                    /* M1 */
 void raft_check_send(struct raft_node *node, const struct raft_request *request);         /* M2 */
 void raft_check_granted(struct raft_node *node, const struct raft_request *request);      /* M2 */
+void raft_check_answered(struct raft_node *node, const struct raft_request *request, const struct raft_answer *answer); /* epochs */
 void raft_check_commit(struct raft_node *node, log_offset to);                            /* M3 M4 M5 M7 M8 */
 void raft_check_truncate(struct raft_node *node, log_offset to);                          /* M4 */
 void raft_check_snapshot(struct raft_node *node, const struct snapshot *snapshot, bool loaded); /* M6 */

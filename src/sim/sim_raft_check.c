@@ -82,6 +82,19 @@ void raft_check_granted(struct raft_node *node, const struct raft_request *reque
               request->vote.epoch, node->state.epoch, node->state.voted.id);
 }
 
+/* Nothing of another epoch than the own is served: a lower one is refused, and of a higher one this node knows nothing. */
+void raft_check_answered(struct raft_node *node, const struct raft_request *request, const struct raft_answer *answer) {
+    if (answer->error || answer->top_error) return;
+    leader_epoch own = answer->epoch, asked = own; /* when it was answered: the same step may go on to another epoch */
+    if (request->call == RAFT_FETCH) asked = request->fetch.epoch;
+    if (request->call == RAFT_FETCH_SNAPSHOT) asked = request->fetch_snapshot.epoch;
+    if (request->call == RAFT_VOTE) asked = request->vote.epoch;
+    if (request->call == RAFT_BEGIN) asked = request->begin.epoch;
+    if (request->call == RAFT_END) asked = request->end.epoch;
+    SIM_CHECK(node->world->sim, asked == own || (request->call == RAFT_VOTE && request->vote.pre_vote && asked >= own), "epoch",
+              "node %u of epoch %d serves a %s of epoch %d", node->number, own, request->call == RAFT_FETCH ? "fetch" : "request", asked);
+}
+
 /* ---- Commits */
 static bool voters_differ_by_one(const struct raft_voters *a, const struct raft_voters *b) {
     uint32_t missing = 0, added = 0;

@@ -15,7 +15,7 @@ const struct what sim_whats[] = {
     {"raft3", "the raft machine, 3 voters and up to 2 observers, on the barest host: M1 to M8", run_raft3, sim_raft_mutations},
     {"raft5", "the same with 5 voters", run_raft5, sim_raft_mutations},
     {"log", "up to 3 logs on one host, cut at any disk operation, full and failing disks: L1 to L8", sim_log_run, NULL},
-    {"quorum3", "3 voters and up to 2 observers with quorum/, log/ and net/ under each: M1, M3 to M6, M8", run_quorum3, NULL},
+    {"quorum3", "3 voters and up to 2 observers with quorum/, log/ and net/ under each: M1 to M6, M8", run_quorum3, NULL},
     {"quorum5", "the same with 5 voters", run_quorum5, NULL},
 #ifdef SIM_HAS_NODE
     {"node", "a whole node under crashes and cuts, and clients that speak the wire; their history is checked", sim_node_run, NULL},
