@@ -2,10 +2,12 @@
 #include "base/random.h"
 #include "controller/controller.h"
 #include "quorum/quorum.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { SHUTDOWN_MS = 5000, QUORUM_STOP_MS = 1000, CONNECTIONS_GRACE_MS = 1000, MAILBOX_MESSAGES = 1024, WHY_BYTES = 512 };
+enum { SHUTDOWN_MS = 5000, QUORUM_STOP_MS = 1000, CONNECTIONS_GRACE_MS = 1000, MAILBOX_MESSAGES = 1024, WHY_BYTES = 512,
+       LISTEN_ATTEMPTS = 100, LISTEN_AGAIN_MS = 20 };
 
 /* What a shard has, and its way through the end: told by message, tells by message. */
 struct shard_part {
@@ -253,6 +255,13 @@ static enum err open_listeners(struct server *server, struct text *why) {
         options.connections_per_address_max = each >= INT32_MAX ? 0 : (uint32_t)each;
         options.backlog = (int)config_number(&view, KEY_socket_listen_backlog_size);
         int result = listener_open(&server->listeners[i], server->parts[0].shard, &options);
+        /* The kernel closes the sockets of a killed process's ring some time after the process is gone: a node that is
+         * started again at once finds its own port in use for that long. */
+        struct io *io = server->parts[0].shard->io;
+        for (int attempt = 0; result == -EADDRINUSE && attempt < LISTEN_ATTEMPTS; attempt++) {
+            io_turn(io, io_now_precise(io) + LISTEN_AGAIN_MS * NS_PER_MS);
+            result = listener_open(&server->listeners[i], server->parts[0].shard, &options);
+        }
         if (result < 0) {
             char address[IO_ADDRESS_TEXT_MAX];
             io_address_text(&listener->address, address);

@@ -1,6 +1,7 @@
 """A Moldau node as a user would start it, `moldau dev` in a folder of its own, and the tools."""
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -12,9 +13,15 @@ TOOLS = MOLDAU.parent / "bin"
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ephemeral range: a client that dials a killed node's ephemeral port may connect to itself and hold it."""
+    while True:
+        port = random.randrange(15000, 30000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class Node:
