@@ -313,6 +313,9 @@ static void producer_answered(struct client *client, enum err err, const void *a
     }
     const struct produce_response_partition_produce_response *part = &response->responses[0].partition_responses[0];
     enum kafka_error error = (enum kafka_error)part->error_code;
+    sim_say(all->sim, client->number, "  producer %lld epoch %d partition %u sequence %d, %u from %llu: error %d, offset %lld", (long long)client->producer.id,
+            client->producer.epoch, client->producer.partition, client->producer.sequences[client->producer.partition], client->producer.count,
+            (unsigned long long)client->producer.first, error, (long long)part->base_offset);
     if (error == KAFKA_NONE || error == KAFKA_DUPLICATE_SEQUENCE_NUMBER) {
         if (error == KAFKA_NONE && part->base_offset >= 0)
             history_acknowledged(all->history, client->producer.partition, part->base_offset, client->number, client->producer.first, client->producer.count);

@@ -324,7 +324,7 @@ struct sim_host *sim_host_new(struct sim *sim, struct sim_net *net, uint32_t num
     /* Some day in 2026, and an uptime of its own: nobody may take one host's clock for another's. */
     host->clock.true_base = sim_now(sim);
     host->clock.local_base = NS_PER_S + (time_ns)random_below(&host->random, 1000 * (uint64_t)NS_PER_S);
-    host->clock.wall_base_ns = INT64_C(1767225600) * NS_PER_S + (int64_t)random_below(&host->random, 30 * 86400 * (uint64_t)NS_PER_S);
+    host->clock.wall_base_ns = INT64_C(1767225600) * NS_PER_S + (int64_t)random_below(&host->random, 5 * 86400 * (uint64_t)NS_PER_S);
     sim_disk_set_wall(host->disk, wall_now_ns, host);
     return host;
 }
