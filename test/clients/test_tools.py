@@ -156,7 +156,7 @@ def test_a_line_without_its_separator_ends_the_producer(node, topic):
 def test_from_a_partition_and_offset(node, topic):
     topics(node, "--create", "--topic", topic, "--partitions", "2")
     produce(node, topic, "".join(f"same:{i}\n" for i in range(10)), "--reader-property", "parse.key=true", "--reader-property", "key.separator=:")
-    counts = [consume(node, "--topic", topic, "--partition", str(p), "--offset", "earliest", "--timeout-ms", "300").stdout for p in (0, 1)]
+    counts = [consume(node, "--topic", topic, "--partition", str(p), "--offset", "earliest", "--timeout-ms", "3000").stdout for p in (0, 1)]
     assert sorted(len(out.splitlines()) for out in counts) == [0, 10]  # one key, one partition
     full = 0 if counts[0] else 1
     assert consume(node, "--topic", topic, "--partition", str(full), "--offset", "7", "--max-messages", "3").stdout == "7\n8\n9\n"
