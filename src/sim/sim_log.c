@@ -30,7 +30,8 @@ struct model {
     log_offset truncating_to;     /* a truncation is under way, or was when the process died; -1: none */
     leader_epoch epoch;
     int16_t producer_epochs[PRODUCERS];
-    bool power_was_cut;           /* since the last opening */
+    bool power_was_cut;           /* since the last opening, or a sync failed */
+    bool disk_failed;             /* in the life before */
     bool known_after_life;        /* compared with what this life's opening gave */
     uint64_t acknowledged;
 };
@@ -468,8 +469,9 @@ static void opened(struct program_log *at) {
     const struct model_batch *inside = model_find(model, end);
     /* A log that lost everything up to its start offset begins there, wherever that is. */
     SIM_CHECK(world->sim, !inside || inside->base == end || start == end, "L1", "log %u: opened up to %lld, in the middle of a batch", model->number, (long long)end);
-    /* A truncation that did not come to its end may have cut below the recovery point: that is told, rather too often. */
-    bool lost = log_report(at->log)->flushed_lost && model->truncating_to < 0;
+    /* A truncation on a disk that failed, or that did not come to its end, may have cut below the recovery point of the
+     * checkpoint file: that is told as a loss, rather too often. */
+    bool lost = log_report(at->log)->flushed_lost && model->truncating_to < 0 && !model->disk_failed;
     SIM_CHECK(world->sim, log_report(at->log)->damaged_at < 0 && !lost, "L7", "log %u: damage is reported (at %lld) where none was done",
               model->number, (long long)log_report(at->log)->damaged_at);
     SIM_CHECK(world->sim, start <= model->start || model->start == 0, "L4", "log %u: starts at %lld, it was %lld", model->number, (long long)start, (long long)model->start);
@@ -480,7 +482,7 @@ static void opened(struct program_log *at) {
     if (log_flushed(at->log) < end) model->flushed = log_flushed(at->log);
     model->high_watermark = log_high_watermark(at->log);
     model->truncating_to = -1;
-    model->power_was_cut = false;
+    model->power_was_cut = model->disk_failed = false;
     model->epoch++;
     log_epoch_assign(at->log, model->epoch, end);
     if (end > start) read_begin(at, start, READ_BYTES_MAX / 2, LOG_UPTO_END, end); /* all of it */
@@ -617,8 +619,10 @@ failed:
 static void program_died(struct cluster_node *node) {
     struct world *world = node->cluster->owner;
     /* After a failed sync what was written may be gone, as after a power cut; what was flushed is not. */
-    for (uint32_t i = 0; i < world->logs; i++)
+    for (uint32_t i = 0; i < world->logs; i++) {
+        if (disk_was_at_fault(world)) world->models[i].disk_failed = true;
         if (!sim_host_has_power(node->host) || disk_was_at_fault(world)) world->models[i].power_was_cut = true;
+    }
 }
 
 /* After each event: what the program says of itself, remembered and compared. */
@@ -765,8 +769,9 @@ void sim_log_run(struct run *run) {
     cluster_start(&world->cluster.nodes[0]);
     run_faults_begin(run, cluster_fault, &world->cluster);
     if (run_faults_end(run)) {
+        struct cluster_node *node = &world->cluster.nodes[0];
+        if (node->process && disk_was_at_fault(world)) cluster_kill(node); /* what failed stays failed in that process */
         cluster_heal(&world->cluster);
-        world->faults_at_start = sim_count(run->sim)->faults;
         for (uint32_t i = 0; i < world->logs; i++) world->models[i].acknowledged = 0;
         if (!sim_run_while_not(run->sim, is_live, world, RUN_LIVE_WITHIN) && !sim_has_failed(run->sim))
             sim_fail(run->sim, "liveness", "60 s after all is well again, not every log has acknowledged something");
