@@ -572,6 +572,8 @@ static enum err logs_make(struct program *program) {
 static void on_end_process(struct sim *sim, struct sim_event *event) {
     struct world *world = container_of(event, struct world, end_process);
     struct cluster_node *node = &world->cluster.nodes[0];
+    struct program *program = node->program;
+    if (program && !program->failed && log_dir_is_online(log_dirs_at(program->dirs, 0))) return; /* it was another life's end */
     if (node->process) cluster_kill(node);
     if (!sim_is_scheduled(&node->restart)) cluster_start(node);
 }
