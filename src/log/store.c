@@ -514,7 +514,8 @@ static bool is_short_of_space(const struct log_dirs *dirs) {
 }
 
 static void measure_space(struct log_store *store) {
-    struct space_job *space = store->measuring ? NULL : job_new(store, NULL, sizeof *space);
+    /* Not while stopping: the end would not wait for it. */
+    struct space_job *space = store->measuring || store->stopping ? NULL : job_new(store, NULL, sizeof *space);
     if (!space) return;
     store->measuring = true;
     space->job.run = space_run;
