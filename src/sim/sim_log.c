@@ -26,6 +26,7 @@ struct model {
     struct model_batch *batches;
     uint32_t count, capacity;
     log_offset start, end;        /* as last seen; as appended */
+    log_offset start_highest;     /* of all lives: a start that was not filed before a crash falls back, and may come again */
     log_offset written, flushed, high_watermark;
     log_offset truncating_to;     /* a truncation is under way, or was when the process died; -1: none */
     leader_epoch epoch;
@@ -476,7 +477,8 @@ static void opened(struct program_log *at) {
     bool damaged = log_report(at->log)->damaged_at >= 0 && !(world->page_cache && model->power_was_cut);
     SIM_CHECK(world->sim, !damaged && !lost, "L7", "log %u: damage is reported (at %lld) where none was done",
               model->number, (long long)log_report(at->log)->damaged_at);
-    SIM_CHECK(world->sim, start <= model->start || model->start == 0, "L4", "log %u: starts at %lld, it was %lld", model->number, (long long)start, (long long)model->start);
+    if (model->start > model->start_highest) model->start_highest = model->start;
+    SIM_CHECK(world->sim, start <= model->start_highest || model->start_highest == 0, "L4", "log %u: starts at %lld, it was %lld", model->number, (long long)start, (long long)model->start);
     if (sim_has_failed(world->sim)) return;
     model_cut(model, end);
     model->start = start;
