@@ -2,61 +2,13 @@
  * about one group, which travel to the shard that the group's partition of __consumer_offsets lives on.
  */
 #include "broker/broker.h"
-#include "broker/coordinators.h"
-#include "broker/fanout.h"
+#include "broker/group_share.h"
 #include "broker/handlers.h"
 #include "broker/topic.h"
 #include "broker/topics_auto.h"
 
 /* READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS: what there is to do with a group. */
 enum { GROUP_OPERATIONS = 0x0d48 };
-
-struct group_share {
-    struct share share;
-    struct group_call call;
-    partition_index partition;
-    bool is_placed; /* went to a coordinator */
-};
-
-static void call_done(struct group_call *call) {
-    fanout_done(&container_of(call, struct group_share, call)->share);
-}
-
-static void run(struct share *base) {
-    struct group_share *share = container_of(base, struct group_share, share);
-    coordinators_group_call(base->there->coordinators, share->partition, &share->call);
-}
-
-static struct group_share *share_new(struct request *request, enum group_request_type type) {
-    struct group_share *share = REQUEST_NEW(request, struct group_share);
-    if (!share) return NULL;
-    arena_init_travelling(&share->share.arena, request->broker->shard->pool, 0);
-    struct group_request *group = &share->call.coord.group;
-    list_init(&group->node);
-    group->type = type;
-    group->version = request->version;
-    group->client_id = request->header.client_id;
-    group->client_host = span_text(request->client->address);
-    group->arena = &share->share.arena;
-    share->call.done = call_done;
-    return share;
-}
-
-/* Sends it to where its group lives; a group that does not live here is answered at once. */
-static void send(struct request *request, struct group_share *share, struct span group_id) {
-    uint32_t shard = 0;
-    enum kafka_error error = coordinators_place(request->broker, group_id, &share->partition, &shard);
-    if (error) {
-        share->call.coord.group.error = error;
-        /* The arena is this request's for now, and goes with it like the others. */
-        share->share.next = request->shares;
-        request->shares = &share->share;
-        if (!group_error_answer(&share->call.coord.group, error)) share->call.coord.group.answer.any = NULL;
-        return;
-    }
-    share->is_placed = true;
-    fanout_send(request, shard, &share->share, run, NULL);
-}
 
 /* ---- one group, one answer ------------------------------------------------------------------------------------------ */
 
@@ -67,14 +19,14 @@ static void single_joined(struct request *request) {
 }
 
 static struct group_share *single(struct request *request, enum group_request_type type) {
-    struct group_share *share = share_new(request, type);
+    struct group_share *share = group_share_new(request, type);
     if (share) request->work = share;
     return share;
 }
 
 static void send_single(struct request *request, struct group_share *share, struct span group_id) {
     fanout_begin(request, single_joined);
-    send(request, share, group_id);
+    group_share_send(request, share, group_id);
     fanout_sent(request);
 }
 
@@ -183,10 +135,10 @@ void handle_offset_commit(struct request *request) {
     }
     fanout_begin(request, commit_joined);
     if (work->open_count) {
-        work->share = share_new(request, GROUP_OFFSET_COMMIT);
+        work->share = group_share_new(request, GROUP_OFFSET_COMMIT);
         if (!work->share) return;
         work->share->call.coord.group.offset_commit = &work->asked;
-        send(request, work->share, in->group_id);
+        group_share_send(request, work->share, in->group_id);
     }
     fanout_sent(request);
     return;
@@ -377,13 +329,13 @@ void handle_offset_fetch(struct request *request) {
     }
     for (int32_t g = 0; g < work->count; g++) {
         if (!resolve_ids(request, work, g)) return;
-        work->shares[g] = share_new(request, GROUP_OFFSET_FETCH);
+        work->shares[g] = group_share_new(request, GROUP_OFFSET_FETCH);
         if (!work->shares[g]) return;
         work->shares[g]->call.coord.group.offset_fetch.group = &work->asked[g];
         work->shares[g]->call.coord.group.offset_fetch.require_stable = request->version >= 7 && in->require_stable;
     }
     fanout_begin(request, offsets_joined);
-    for (int32_t g = 0; g < work->count; g++) send(request, work->shares[g], work->asked[g].group_id);
+    for (int32_t g = 0; g < work->count; g++) group_share_send(request, work->shares[g], work->asked[g].group_id);
     fanout_sent(request);
 }
 
@@ -423,11 +375,11 @@ void handle_describe_groups(struct request *request) {
     describe_groups_response_init(&work->response);
     if (!(work->shares = REQUEST_ARRAY(request, (size_t)in->groups_count, struct group_share *))) return;
     for (int32_t g = 0; g < in->groups_count; g++) {
-        if (!(work->shares[g] = share_new(request, GROUP_DESCRIBE))) return;
+        if (!(work->shares[g] = group_share_new(request, GROUP_DESCRIBE))) return;
         work->shares[g]->call.coord.group.group_id = in->groups[g];
     }
     fanout_begin(request, describe_joined);
-    for (int32_t g = 0; g < in->groups_count; g++) send(request, work->shares[g], in->groups[g]);
+    for (int32_t g = 0; g < in->groups_count; g++) group_share_send(request, work->shares[g], in->groups[g]);
     fanout_sent(request);
 }
 
@@ -546,10 +498,6 @@ static void find(struct request *request, int8_t type, struct span key, struct f
     if (type != COORDINATOR_GROUP) {
         out->error_code = KAFKA_INVALID_REQUEST;
         out->error_message = SPAN_LITERAL("Only coordinators of groups are served by this broker.");
-        return;
-    }
-    if (key.size == 0) {
-        out->error_code = KAFKA_INVALID_GROUP_ID;
         return;
     }
     struct span name = SPAN_LITERAL("__consumer_offsets");
