@@ -185,7 +185,7 @@ static enum kafka_error ready(struct partition *partition) {
     return KAFKA_NONE;
 }
 
-static enum kafka_error error_of_log(enum err err) {
+enum kafka_error partition_log_error(enum err err) {
     switch (err) {
     case ERR_NONE: return KAFKA_NONE;
     case ERR_OUT_OF_RANGE: return KAFKA_OFFSET_OUT_OF_RANGE;
@@ -264,7 +264,7 @@ static bool produce_open(struct produce_item *item) {
         out->error_message = SPAN_LITERAL("disk reserve reached");
         return fail_produce(item, KAFKA_KAFKA_STORAGE_ERROR);
     }
-    if (err) return fail_produce(item, error_of_log(err));
+    if (err) return fail_produce(item, partition_log_error(err));
     out->base_offset = appended.base;
     out->log_start_offset = appended.start;
     out->log_append_time_ms = settings->verify.timestamp_type == TIMESTAMP_LOG_APPEND ? appended.timestamp : -1;
@@ -288,7 +288,7 @@ static bool produce_open(struct produce_item *item) {
 static void produce_opened(struct log_wait *wait, enum err err) {
     struct produce_item *item = container_of(wait, struct produce_item, opening);
     item->partition->waiting--;
-    bool over = err ? fail_produce(item, error_of_log(err)) : produce_open(item);
+    bool over = err ? fail_produce(item, partition_log_error(err)) : produce_open(item);
     if (over) item->done(item);
 }
 
@@ -300,7 +300,7 @@ bool partition_produce(struct produce_item *item) {
         partition->waiting++;
         return false;
     }
-    return err ? fail_produce(item, error_of_log(err)) : produce_open(item);
+    return err ? fail_produce(item, partition_log_error(err)) : produce_open(item);
 }
 
 enum kafka_error partition_lead(struct partition *partition) {
@@ -317,7 +317,7 @@ enum kafka_error partition_append(struct partition *partition, uint8_t *bytes, u
     struct log_appended appended;
     enum err err = log_append(partition->log, &append, &appended);
     if (err == ERR_INVALID) return (enum kafka_error)appended.kafka_error;
-    if (err) return error_of_log(err);
+    if (err) return partition_log_error(err);
     *end = appended.last + 1;
     struct replica_event event = {.type = REPLICA_APPENDED};
     event.appended.end = place_of(log_end_position(partition->log));
@@ -366,7 +366,7 @@ static bool fetch_finish(struct fetch_item *item) {
 
 static void aborted_done(struct log_aborted_list *list, enum err err) {
     struct fetch_item *item = container_of(list, struct fetch_item, aborted);
-    if (err) fail_fetch(item, error_of_log(err));
+    if (err) fail_fetch(item, partition_log_error(err));
     else fetch_finish(item);
     item->done(item);
 }
@@ -379,12 +379,12 @@ static bool fetch_was_read(struct fetch_item *item) {
                                               .arena = item->arena, .done = aborted_done};
     enum err err = log_aborted_list(&item->aborted);
     if (err == ERR_AGAIN) return false;
-    return err ? fail_fetch(item, error_of_log(err)) : fetch_finish(item);
+    return err ? fail_fetch(item, partition_log_error(err)) : fetch_finish(item);
 }
 
 static void read_done(struct log_read *read, enum err err) {
     struct fetch_item *item = container_of(read, struct fetch_item, read);
-    bool over = err ? fail_fetch(item, error_of_log(err)) : fetch_was_read(item);
+    bool over = err ? fail_fetch(item, partition_log_error(err)) : fetch_was_read(item);
     if (over) item->done(item);
 }
 
@@ -409,12 +409,9 @@ static bool fetch_open(struct fetch_item *item) {
     }
     log_offset bound = item->replica >= 0 ? log_end(partition->log) : log_high_watermark(partition->log);
     if (item->from < log_start(partition->log) || item->from > log_end(partition->log)) {
-        struct fetch_response_partition_data *out = item->out;
-        fail_fetch(item, KAFKA_OFFSET_OUT_OF_RANGE);
-        out->high_watermark = log_high_watermark(partition->log);
-        out->log_start_offset = log_start(partition->log);
-        out->last_stable_offset = log_stable(partition->log);
-        return true;
+        /* No ends are told, as Apache Kafka does: whoever reads asks for them by ListOffsets. */
+        item->out->last_stable_offset = item->out->log_start_offset = -1;
+        return fail_fetch(item, KAFKA_OFFSET_OUT_OF_RANGE);
     }
     if (item->from >= bound) { /* at the end: nothing, for now; also beyond the high watermark, which is no error */
         struct log_position end = log_end_position(partition->log);
@@ -427,13 +424,13 @@ static bool fetch_open(struct fetch_item *item) {
     item->read.upto = item->replica >= 0 ? LOG_UPTO_END : item->isolation == FETCH_COMMITTED ? LOG_UPTO_STABLE : LOG_UPTO_HIGH_WATERMARK;
     enum err err = log_read(&item->read);
     if (err == ERR_AGAIN) return false;
-    return err ? fail_fetch(item, error_of_log(err)) : fetch_was_read(item);
+    return err ? fail_fetch(item, partition_log_error(err)) : fetch_was_read(item);
 }
 
 static void fetch_opened(struct log_wait *wait, enum err err) {
     struct fetch_item *item = container_of(wait, struct fetch_item, opening);
     item->partition->waiting--;
-    bool over = err ? fail_fetch(item, error_of_log(err)) : fetch_open(item);
+    bool over = err ? fail_fetch(item, partition_log_error(err)) : fetch_open(item);
     if (over) item->done(item);
 }
 
@@ -445,7 +442,7 @@ bool partition_fetch(struct fetch_item *item) {
         item->partition->waiting++;
         return false;
     }
-    return err ? fail_fetch(item, error_of_log(err)) : fetch_open(item);
+    return err ? fail_fetch(item, partition_log_error(err)) : fetch_open(item);
 }
 
 /* ---- Offsets ----------------------------------------------------------------------------------------------------- */
@@ -464,7 +461,7 @@ static bool offset_finish(struct offset_item *item) {
 
 static void lookup_done(struct log_lookup *lookup, enum err err) {
     struct offset_item *item = container_of(lookup, struct offset_item, lookup);
-    if (err) fail_offset(item, error_of_log(err));
+    if (err) fail_offset(item, partition_log_error(err));
     else offset_finish(item);
     item->done(item);
 }
@@ -490,13 +487,13 @@ static bool offset_open(struct offset_item *item) {
     enum err err = log_lookup(&item->lookup);
     if (err == ERR_AGAIN) return false;
     if (err == ERR_NONE && item->timestamp == LOG_TIME_LATEST) item->lookup.epoch = partition->epoch;
-    return err ? fail_offset(item, error_of_log(err)) : offset_finish(item);
+    return err ? fail_offset(item, partition_log_error(err)) : offset_finish(item);
 }
 
 static void offset_opened(struct log_wait *wait, enum err err) {
     struct offset_item *item = container_of(wait, struct offset_item, opening);
     item->partition->waiting--;
-    bool over = err ? fail_offset(item, error_of_log(err)) : offset_open(item);
+    bool over = err ? fail_offset(item, partition_log_error(err)) : offset_open(item);
     if (over) item->done(item);
 }
 
@@ -509,7 +506,7 @@ bool partition_offset(struct offset_item *item) {
         item->partition->waiting++;
         return false;
     }
-    return err ? fail_offset(item, error_of_log(err)) : offset_open(item);
+    return err ? fail_offset(item, partition_log_error(err)) : offset_open(item);
 }
 
 /* ---- What the turn's end does for partitions whose ends moved ------------------------------------------------------ */

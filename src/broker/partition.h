@@ -137,5 +137,7 @@ enum kafka_error partition_append(struct partition *partition, uint8_t *bytes, u
                                   log_offset *end);
 /* Takes up leadership as the image says. Not NONE: not the leader. */
 enum kafka_error partition_lead(struct partition *partition);
+/* What clients are told of an error of the log. */
+enum kafka_error partition_log_error(enum err err);
 /* handle_fetch.c: a waiting Fetch's part on this shard was woken. */
 void fetch_share_woken(struct fetch_wait *wait, enum purgatory_outcome outcome);
