@@ -93,7 +93,7 @@ bool chain_add_file(struct chain *chain, struct file_ref *file, uint64_t offset,
     if (!slice) return false;
     slice->kind = SLICE_FILE;
     slice->file.file = file_ref_hold(file);
-    slice->file.offset = offset;
+    slice->file.offset = slice->file.begin = offset;
     return true;
 }
 

@@ -37,6 +37,7 @@ void slab_drop(struct slab *slab);                                    /* NULL is
  * on whichever thread that was. */
 struct file_ref {
     _Atomic uint32_t refs;
+    _Atomic uint32_t doubts; /* counts reasons to look again at what was verified of it; the file's owner reads it */
     void (*release)(struct file_ref *file);
 };
 struct file_ref *file_ref_hold(struct file_ref *file);
@@ -49,7 +50,7 @@ struct slice {
     size_t size;
     union {
         struct { const uint8_t *data; struct slab *slab; } memory;  /* slab: shares, or NULL: borrowed for the chain's life */
-        struct { struct file_ref *file; uint64_t offset; } file;    /* shares */
+        struct { struct file_ref *file; uint64_t offset, begin; } file; /* shares; begin: where it began before some of it was consumed */
     };
 };
 

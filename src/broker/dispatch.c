@@ -161,5 +161,6 @@ static void on_freed(struct conn *conn) {
     pool_free(client->broker->shard->pool, client, sizeof *client);
 }
 
-/* A range of a log that was not in memory is checked as it is brought in [L3]. */
-const struct conn_owner broker_connections = {.on_open = on_open, .on_frame = on_frame, .on_closed = on_closed, .on_freed = on_freed};
+/* What log_read gives is verified; a range that is gone from memory before it is sent is verified once more [L3]. */
+const struct conn_owner broker_connections = {.on_open = on_open, .on_frame = on_frame, .on_closed = on_closed, .on_freed = on_freed,
+                                              .warm = log_warm};

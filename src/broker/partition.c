@@ -382,9 +382,20 @@ static bool fetch_was_read(struct fetch_item *item) {
     return err ? fail_fetch(item, partition_log_error(err)) : fetch_finish(item);
 }
 
+/* Damage on the disk is not handed out: the client is told, and so is the operator. Everything else of the log is served. */
+static bool fail_read(struct fetch_item *item, enum err err) {
+    struct partition *partition = item->partition;
+    if (err == ERR_CORRUPT && !partition->damage_told) {
+        partition->damage_told = true;
+        broker_trace(partition->broker, "partition %.*s-%d: the batch at offset %lld is damaged on disk and is not served", (int)partition->topic->name.size,
+                     (const char *)partition->topic->name.data, partition->index, (long long)item->from);
+    }
+    return fail_fetch(item, partition_log_error(err));
+}
+
 static void read_done(struct log_read *read, enum err err) {
     struct fetch_item *item = container_of(read, struct fetch_item, read);
-    bool over = err ? fail_fetch(item, partition_log_error(err)) : fetch_was_read(item);
+    bool over = err ? fail_read(item, err) : fetch_was_read(item);
     if (over) item->done(item);
 }
 
@@ -424,7 +435,7 @@ static bool fetch_open(struct fetch_item *item) {
     item->read.upto = item->replica >= 0 ? LOG_UPTO_END : item->isolation == FETCH_COMMITTED ? LOG_UPTO_STABLE : LOG_UPTO_HIGH_WATERMARK;
     enum err err = log_read(&item->read);
     if (err == ERR_AGAIN) return false;
-    return err ? fail_fetch(item, partition_log_error(err)) : fetch_was_read(item);
+    return err ? fail_read(item, err) : fetch_was_read(item);
 }
 
 static void fetch_opened(struct log_wait *wait, enum err err) {

@@ -215,6 +215,7 @@ static void write_done(struct io_op *op) {
     else if ((uint64_t)op->result != round->chain.bytes) round->err = ERR_IO;
     if (!round->err && log->state == LOG_FAILED) round->err = log->failure;
     if (round->err) { round_end(round); return; }
+    checked_add(&round->segment->checked, round->write.disk.file, round->segment->written, round->segment->written + round->chain.bytes);
     round->segment->written += round->chain.bytes;
     round->segment->unsynced = true;
     struct list *at = round->first;

@@ -122,6 +122,7 @@ void segment_close_file(struct segment *segment) {
     list_remove(&segment->file_node);
     io_file_drop(segment->file);
     segment->file = NULL;
+    checked_clear(&segment->checked);
     segment->log->store->metrics.files_open--;
 }
 

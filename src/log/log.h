@@ -126,7 +126,8 @@ void log_store_free(struct log_store *store); /* after it has stopped */
 enum err log_store_checkpoint(struct log_store *store, struct log_wait *wait);
 
 struct log_metrics {
-    uint64_t appends, append_bytes, writes, syncs, syncs_fs, rolls, reads_memory, reads_file, reads_cold, opens, closes,
+    uint64_t appends, append_bytes, writes, syncs, syncs_fs, rolls, reads_memory, reads_file, reads_cold, reads_verified,
+             reads_corrupt, opens, closes,
         recoveries, recovered_bytes, cut_bytes, index_loads, index_rebuilds, segments_deleted, failures, refused_no_space;
     uint32_t logs, logs_open, files_open;
     size_t tail_bytes, index_bytes;
@@ -316,7 +317,7 @@ struct log_read {
     struct io_op op;
     struct segment *segment;
     struct io_file *window_file;
-    uint64_t at, limit;
+    uint64_t at, limit, verify_to, sound;
     uint32_t step, window_size;
     void *buffer;
     log_offset expected;
@@ -324,19 +325,14 @@ struct log_read {
     bool starting, finished, anew;
 };
 /* ERR_NONE: answered (possibly with nothing: from == the bound). ERR_AGAIN: `done` is called. ERR_OUT_OF_RANGE: below
- * the start or above the end. A chain's last batch may be cut by bytes_max, as Kafka's is, when it comes from a file. */
+ * the start or above the end. A chain's last batch may be cut by bytes_max, as Kafka's is, when it comes from a file.
+ * ERR_CORRUPT: what lies at `from` is damaged; where the damage comes later, the answer ends before it. */
 must_use enum err log_read(struct log_read *read);
 
-/* Brings a range of a log's file into memory and verifies its batches' CRCs: what a send that came back COLD needs (L3).
- * The range begins with a batch. A job; the slice is held meanwhile. ERR_CORRUPT: rot; nothing of it may be sent. */
-struct log_warm {
-    struct io_op op;
-    struct file_ref *file;
-    uint64_t offset, size;
-    void (*done)(struct log_warm *warm, enum err err);
-    struct pool *pool;
-};
-void log_warm(struct log_store *store, struct log_warm *warm);
+/* For an offload thread, when a send finds that a range which log_read gave is no longer in memory: brings it in and
+ * verifies the batches that it touches (L3). `begin` is where the range began, with a batch; `offset` what is next. 0, or a
+ * negative errno value: nothing of it may be sent. Either way the log's next reads of this file verify again. */
+int64_t log_warm(struct io_files files, struct pool *pool, struct file_ref *file, uint64_t begin, uint64_t offset, size_t size);
 
 /* ---- Look up. The log must be open. */
 

@@ -183,6 +183,7 @@ static void window_cold(struct io_op *op) {
     struct log_read *read = container_of(op, struct log_read, op);
     if (op->kind == IO_OP_READ && op->result == -EAGAIN) {
         read->log->store->metrics.reads_cold++;
+        checked_clear(&read->segment->checked); /* the kernel brings in more than is asked for here */
         read->op = (struct io_op){.kind = IO_OP_JOB, .done = window_done};
         read->op.job.run = window_job;
         io_submit(read->log->store->shard->io, &read->op);
@@ -203,6 +204,38 @@ static void read_window(struct log_read *read) {
     io_submit(read->log->store->shard->io, &read->op);
 }
 
+/* ---- Giving a range of the file, verified if it is not known to be good [L3]. */
+
+static void give(struct log_read *read, uint64_t bytes) {
+    enum err err = ERR_NONE;
+    if (bytes && !chain_add_file(read->out, io_file_ref(read->segment->file), read->at, bytes)) err = ERR_NO_MEMORY;
+    else read->bytes = (uint32_t)bytes;
+    read->log->store->metrics.reads_file++;
+    finish(read, err);
+}
+
+static int64_t verify_job(struct io_op *op, struct io_files files) {
+    struct log_read *read = container_of(op, struct log_read, op);
+    struct pool pool;
+    pool_init_child(&pool, read->log->store->shard->pool, 0);
+    enum err err = checked_verify(files, read->window_file, &pool, read->at, read->verify_to, read->limit, &read->sound);
+    pool_destroy(&pool);
+    return (int64_t)err;
+}
+
+/* What is good before the damage is given; who comes for the damage itself is told. */
+static void verify_done(struct io_op *op) {
+    struct log_read *read = container_of(op, struct log_read, op);
+    enum err err = (enum err)op->result;
+    if (err) {
+        if (err == ERR_CORRUPT) read->log->store->metrics.reads_corrupt++;
+        finish(read, err);
+        return;
+    }
+    checked_add(&read->segment->checked, read->window_file, read->at, read->sound);
+    give(read, (read->sound < read->verify_to ? read->sound : read->verify_to) - read->at);
+}
+
 static void answer(struct log_read *read, uint64_t start, log_offset first, uint32_t first_size) {
     struct segment *segment = read->segment;
     uint64_t limit = read->limit < segment->written ? read->limit : segment->written;
@@ -214,11 +247,18 @@ static void answer(struct log_read *read, uint64_t start, log_offset first, uint
     if (read->cut) bytes = 0;
     if (bytes > room) bytes = room;
     if (bytes > UINT32_MAX) bytes = UINT32_MAX;
-    enum err err = ERR_NONE;
-    if (bytes && !chain_add_file(read->out, io_file_ref(segment->file), start, bytes)) err = ERR_NO_MEMORY;
-    else read->bytes = (uint32_t)bytes;
-    read->log->store->metrics.reads_file++;
-    finish(read, err);
+    read->at = start;
+    if (bytes == 0 || checked_holds(&segment->checked, segment->file, start, start + bytes)) {
+        give(read, bytes);
+        return;
+    }
+    read->verify_to = start + bytes;
+    read->limit = segment->written;
+    read->window_file = segment->file;
+    read->log->store->metrics.reads_verified++;
+    read->op = (struct io_op){.kind = IO_OP_JOB, .done = verify_done};
+    read->op.job.run = verify_job;
+    io_submit(read->log->store->shard->io, &read->op);
 }
 
 static void begin_segment(struct log_read *read);
@@ -383,47 +423,4 @@ enum err log_read(struct log_read *read) {
     begin_segment(read);
     read->starting = false;
     return read->finished ? read->err : ERR_AGAIN;
-}
-
-/* ---- Bringing a cold range in. The last batch of the range may be cut, as a Fetch's byte limit does. */
-static int64_t warm_run(struct io_op *op, struct io_files files) {
-    struct log_warm *warm = container_of(op, struct log_warm, op);
-    struct pool pool;
-    struct scan scan;
-    struct scan_batch batch;
-    pool_init_child(&pool, warm->pool, 0);
-    struct io_file *file = (struct io_file *)(void *)warm->file;
-    enum err err = scan_init(&scan, files, file, warm->offset, warm->offset + warm->size, true, &pool);
-    while (!err) err = scan_next(&scan, &batch);
-    if (err == ERR_CORRUPT) { /* damaged, or only cut: what is left is less than it says */
-        uint8_t head[BATCH_MAGIC_BYTES];
-        struct batch_frame frame;
-        uint64_t left = warm->offset + warm->size - scan.at;
-        int64_t got = files.vtable->read(files.self, file, head, sizeof head, scan.at);
-        bool cut = left < sizeof head || (got == sizeof head && !batch_frame_parse(span_of(head, sizeof head), &frame) && frame.size > left);
-        if (cut) {
-            /* whole, in the file, it must be good all the same */
-            int64_t size = files.vtable->size(files.self, file);
-            scan.end = size < 0 ? scan.at : (uint64_t)size;
-            err = scan.at < scan.end ? scan_next(&scan, &batch) : ERR_NOT_FOUND;
-        }
-    }
-    scan_free(&scan);
-    pool_destroy(&pool);
-    return err == ERR_NOT_FOUND ? ERR_NONE : err;
-}
-
-static void warm_done(struct io_op *op) {
-    struct log_warm *warm = container_of(op, struct log_warm, op);
-    enum err err = (enum err)op->result;
-    file_ref_drop(warm->file);
-    warm->done(warm, err);
-}
-
-void log_warm(struct log_store *store, struct log_warm *warm) {
-    file_ref_hold(warm->file);
-    warm->pool = store->shard->pool;
-    warm->op = (struct io_op){.kind = IO_OP_JOB, .done = warm_done};
-    warm->op.job.run = warm_run;
-    io_submit(store->shard->io, &warm->op);
 }

@@ -4,6 +4,7 @@
  * here when they have ended. Always: written <= size; the file holds whole batches up to `written`.
  */
 #pragma once
+#include "log/checked.h"
 #include "log/index.h"
 
 struct log;
@@ -31,6 +32,7 @@ struct segment {
     bool txn_known;
     uint8_t *snapshot;            /* owns: producers as of `base`, until they are in their file                */
     uint32_t snapshot_bytes;
+    struct checked checked;       /* what of the file may be served as it is                                   */
     uint32_t readers;             /* who needs the file and the indexes to stay                                */
     bool loading;                 /* a job opens the file and loads the offset index                           */
     struct list waiting;          /* of log_read: who waits for that                                           */

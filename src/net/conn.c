@@ -247,10 +247,14 @@ static void conn_on_sent(struct stream *stream) {
 }
 
 /* On an offload thread. */
-static int64_t conn_warm(struct stream *stream, struct io_files files, struct file_ref *file, uint64_t offset, size_t size) {
+static int64_t conn_warm(struct stream *stream, struct io_files files, const struct slice *slice, size_t size) {
     const struct conn_owner *owner = conn_of(stream)->owner;
-    if (!owner->warm) return stream_warm(stream, files, file, offset, size);
-    return owner->warm(files, file, offset, size, stream->scratch, stream->scratch_bytes);
+    struct pool pool;
+    if (!owner->warm) return stream_warm(stream, files, slice, size);
+    pool_init_child(&pool, stream->shard->pool, 0);
+    int64_t result = owner->warm(files, &pool, slice->file.file, slice->file.begin, slice->file.offset, size);
+    pool_destroy(&pool);
+    return result;
 }
 
 static void conn_on_broken(struct stream *stream, enum conn_end why, int error) {

@@ -62,9 +62,10 @@ struct conn_owner {
     void (*on_closed)(struct conn *conn, enum conn_end why);
     /* The last that is heard of it (or NULL): every slot is gone, and so is the conn when this returns. */
     void (*on_freed)(struct conn *conn);
-    /* On an offload thread: reads a range of a file that an answer holds and that is not in memory, into `scratch` piece
-     * by piece, so that it can be sent; may look at the bytes. Negative: the connection is closed. NULL: only reads. */
-    int64_t (*warm)(struct io_files files, struct file_ref *file, uint64_t offset, size_t size, void *scratch, size_t scratch_size);
+    /* On an offload thread: reads in a piece of a file that an answer holds and that is not in memory, so that it can be
+     * sent; may look at the bytes. `begin`: where the answer's range began, of which all before `offset` is sent.
+     * Negative: the connection is closed, and nothing of the piece is sent. NULL: only reads. */
+    int64_t (*warm)(struct io_files files, struct pool *pool, struct file_ref *file, uint64_t begin, uint64_t offset, size_t size);
 };
 
 struct net_counts { uint64_t opened, closed[CONN_END_STOP + 1], frames, bytes_in, bytes_out, cold_sends; uint32_t connections; };

@@ -177,10 +177,10 @@ static void send_more(struct stream *stream) {
     io_submit(stream->shard->io, &stream->out);
 }
 
-int64_t stream_warm(struct stream *stream, struct io_files files, struct file_ref *file, uint64_t offset, size_t size) {
+int64_t stream_warm(struct stream *stream, struct io_files files, const struct slice *slice, size_t size) {
     for (size_t done = 0; done < size;) {
         size_t piece = size - done < stream->scratch_bytes ? size - done : stream->scratch_bytes;
-        int64_t got = files.vtable->read(files.self, (struct io_file *)(void *)file, stream->scratch, piece, offset + done);
+        int64_t got = files.vtable->read(files.self, (struct io_file *)(void *)slice->file.file, stream->scratch, piece, slice->file.offset + done);
         if (got <= 0) return got < 0 ? got : -EIO; /* the file ends before its slice */
         done += (size_t)got;
     }
@@ -192,7 +192,7 @@ static int64_t warm_run(struct io_op *op, struct io_files files) {
     struct stream *stream = container_of(op, struct stream, warming);
     struct slice *slice = stream->sending.first;
     size_t size = slice->size < WARM_BYTES ? slice->size : WARM_BYTES;
-    return (stream->owner->warm ? stream->owner->warm : stream_warm)(stream, files, slice->file.file, slice->file.offset, size);
+    return (stream->owner->warm ? stream->owner->warm : stream_warm)(stream, files, slice, size);
 }
 
 static void free_scratch(struct stream *stream) {

@@ -28,8 +28,8 @@ struct stream_owner {
     void (*on_broken)(struct stream *stream, enum conn_end why, int error);
     /* After stream_close: no operation is under way any more, and all is let go of. */
     void (*on_dead)(struct stream *stream);
-    /* On an offload thread: reads a range of a file in, through stream->scratch. NULL: stream_warm. */
-    int64_t (*warm)(struct stream *stream, struct io_files files, struct file_ref *file, uint64_t offset, size_t size);
+    /* On an offload thread: reads a piece of the slice in. NULL: stream_warm. */
+    int64_t (*warm)(struct stream *stream, struct io_files files, const struct slice *slice, size_t size);
 };
 
 struct stream {
@@ -65,5 +65,5 @@ void stream_resume(struct stream *stream);
 bool stream_is_partial(const struct stream *stream); /* a frame has begun and is not whole */
 /* The nodes live until sent_total has reached what queued_total is after this call, or on_dead. */
 void stream_send(struct stream *stream, struct chain *chain);
-int64_t stream_warm(struct stream *stream, struct io_files files, struct file_ref *file, uint64_t offset, size_t size);
+int64_t stream_warm(struct stream *stream, struct io_files files, const struct slice *slice, size_t size);
 void stream_close(struct stream *stream, bool reset);
