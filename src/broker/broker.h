@@ -31,16 +31,19 @@ struct control_call {
     const struct wire_api *api;
     int16_t version;
     const void *request;
-    void *response;              /* the generated struct, initialised; the controller fills it in */
+    void *response;              /* the generated struct, initialised; the controller fills it in. Of raft's requests, which
+                                  * the quorum answers: set by it, in the arena; NULL: over budget */
+    struct chain *records;       /* counted slices in that response, or NULL: for whoever encodes or drops it */
     struct arena *arena;
+    struct span listener;        /* the name of the one that the request came in on; NULL data: it is this broker's own */
     enum kafka_error error;      /* the call as a whole could not be made: NOT_CONTROLLER, ... */
     void (*done)(struct control_call *call);
     void *held[24];              /* whoever carries the call out */
 };
 struct broker_control {
     void *self;
-    void (*call)(void *self, struct control_call *call);      /* never answers from within */
-    /* Raft's answer to a DescribeQuorum and the like comes by `call` too. */
+    /* Not before all is put together: NULL until then. Of raft's requests some are answered from within. */
+    void (*call)(void *self, struct control_call *call);
     int32_t (*active_controller)(void *self);                 /* -1: not known */
 };
 

@@ -18,7 +18,8 @@ struct control_share *control_ask(struct request *request, int16_t api_key, int1
     if (!share) return NULL;
     arena_init_travelling(&share->share.arena, request->broker->shard->pool, 0);
     share->call = (struct control_call){.api = wire_api(api_key), .version = version, .request = body, .response = response,
-                                        .arena = &share->share.arena};
+                                        .arena = &share->share.arena,
+                                        .listener = span_text(request->broker->node->listeners[request->client->listener].name)};
     fanout_begin(request, joined);
     fanout_send(request, 0, &share->share, run, NULL);
     fanout_sent(request);

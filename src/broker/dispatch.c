@@ -6,24 +6,27 @@ static const struct api_row rows[] = {
 #define API(key_, name_, min_, max_, handler_, flags_) \
     {.key = key_, .version_min = min_, .version_max = max_, .flags = flags_, .size = sizeof(struct name_##_request), .name = #name_, .handle = handler_},
 #include "broker/api.tbl"
+};
+static const struct api_row controller_rows[] = {
+#include "broker/api_controller.tbl"
 #undef API
 };
-enum { KEYS_MAX = 128 };
 
-const struct api_row *api_rows(uint32_t *count) {
-    *count = countof(rows);
-    return rows;
+const struct api_row *api_rows(bool is_controller, uint32_t *count) {
+    *count = is_controller ? countof(controller_rows) : countof(rows);
+    return is_controller ? controller_rows : rows;
 }
 
-const struct api_row *api_row(int16_t key) {
-    /* Few rows, in the order of their keys: halving finds one in five steps. */
-    size_t low = 0, high = countof(rows);
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (rows[middle].key < key) low = middle + 1;
+const struct api_row *api_row(bool is_controller, int16_t key) {
+    /* Few rows, in the order of their keys: halving finds one in six steps. */
+    uint32_t low = 0, count, high;
+    const struct api_row *of = api_rows(is_controller, &count);
+    for (high = count; low < high;) {
+        uint32_t middle = (low + high) / 2;
+        if (of[middle].key < key) low = middle + 1;
         else high = middle;
     }
-    return low < countof(rows) && rows[low].key == key ? &rows[low] : NULL;
+    return low < count && of[low].key == key ? &of[low] : NULL;
 }
 
 enum kafka_error kafka_error_of(enum err err) {
@@ -119,8 +122,9 @@ static enum frame_verdict on_frame(struct conn *conn, struct conn_slot *slot, st
     enum frame_verdict verdict = FRAME_REFUSED;
     enum err err = wire_request_header_decode(&request->header, frame, &request->arena, &body);
     if (err != ERR_NONE && err != ERR_UNSUPPORTED) goto not_taken;
-    const struct api_row *row = api_row(request->header.request_api_key);
-    if (!row) goto not_taken;
+    bool is_controller = broker->node->listeners[client->listener].is_controller;
+    const struct api_row *row = api_row(is_controller, request->header.request_api_key);
+    if (!row || (is_controller && !broker->node->control.call)) goto not_taken; /* or the quorum is not there yet */
     int16_t version = request->header.request_api_version;
     if ((err || version < row->version_min || version > row->version_max) && !(row->flags & API_ANY_VERSION)) goto not_taken;
     bool overlaps = row->flags & API_OVERLAPS;
@@ -139,8 +143,8 @@ static enum frame_verdict on_frame(struct conn *conn, struct conn_slot *slot, st
     broker->metrics.requests++;
     broker->metrics.bytes_in += frame.size;
     request->body = body;
-    /* Until this broker serves, requests wait: an answer that knows no broker would only confuse. */
-    if (broker->serves) request_start(request);
+    /* Until this broker serves, its clients wait: an answer that knows no broker would only confuse. The quorum cannot. */
+    if (broker->serves || is_controller) request_start(request);
     else list_push(&broker->held, &request->node);
     return FRAME_TAKEN;
 not_taken:

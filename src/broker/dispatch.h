@@ -10,8 +10,9 @@ struct api_row {
     const char *name;
     void (*handle)(struct request *request);
 };
-const struct api_row *api_row(int16_t key);    /* NULL: not served */
-const struct api_row *api_rows(uint32_t *count);
+/* What a listener serves: a controller's, or a broker's. */
+const struct api_row *api_row(bool is_controller, int16_t key); /* NULL: not served */
+const struct api_row *api_rows(bool is_controller, uint32_t *count);
 
 void request_free(struct request *request);
 /* Decodes and hands it to its handler. */

@@ -1,5 +1,6 @@
 /* Metadata, DescribeCluster, DescribeTopicPartitions, ApiVersions: answered from this shard's image. */
 #include "broker/broker.h"
+#include "broker/control.h"
 #include "broker/dispatch.h"
 #include "broker/handlers.h"
 #include "broker/topic.h"
@@ -11,6 +12,10 @@ enum { CLUSTER_OPERATIONS = 0x1fa0, TOPIC_OPERATIONS = 0x0df8 };
 
 static const char *listener_name(const struct request *request) {
     return request->broker->node->listeners[request->client->listener].name;
+}
+
+static bool is_controllers(const struct request *request) {
+    return request->broker->node->listeners[request->client->listener].is_controller;
 }
 
 static bool ids_array(struct request *request, struct image_ids ids, int32_t **out, int32_t *count) {
@@ -154,6 +159,47 @@ void handle_metadata(struct request *request) {
     request_reply(request, out);
 }
 
+enum { ENDPOINT_BROKER = 1, ENDPOINT_CONTROLLER = 2 };
+
+/* Which of them leads is the quorum's to say. */
+static void leader_joined(struct request *request) {
+    struct control_call *call = &container_of(request->shares, struct control_share, share)->call;
+    const struct describe_quorum_response *quorum = call->response;
+    struct describe_cluster_response *out = request->work;
+    if (!quorum) {
+        request_refuse(request, "over budget");
+        return;
+    }
+    out->controller_id = quorum->topics[0].partitions[0].leader_id;
+    request_reply(request, out);
+}
+
+static void describe_controllers(struct request *request, struct describe_cluster_response *out) {
+    static struct describe_quorum_request_partition_data partition = {.partition_index = 0};
+    static struct describe_quorum_request_topic_data topic = {.topic_name = SPAN_LITERAL("__cluster_metadata"), .partitions = &partition, .partitions_count = 1};
+    static const struct describe_quorum_request ask = {.topics = &topic, .topics_count = 1};
+    const struct image *image = request->broker->image;
+    int32_t count = 0;
+    for (const struct image_controller *c = NULL; (c = image_controller_next(image, c));) count++;
+    out->brokers = describe_cluster_response_describe_cluster_broker_array(&request->arena, count);
+    if (!out->brokers) {
+        request_refuse(request, "over budget");
+        return;
+    }
+    for (const struct image_controller *c = NULL; (c = image_controller_next(image, c));) {
+        for (uint32_t i = 0; i < c->endpoint_count; i++) {
+            if (!span_equal(c->endpoints[i].name, span_text(listener_name(request)))) continue;
+            struct describe_cluster_response_describe_cluster_broker *o = &out->brokers[out->brokers_count++];
+            o->broker_id = c->id;
+            o->host = c->endpoints[i].host;
+            o->port = c->endpoints[i].port;
+            break;
+        }
+    }
+    request->work = out;
+    (void)control_ask(request, API_DESCRIBE_QUORUM, 0, &ask, NULL, leader_joined);
+}
+
 void handle_describe_cluster(struct request *request) {
     const struct describe_cluster_request *in = request->in;
     struct broker *broker = request->broker;
@@ -162,15 +208,23 @@ void handle_describe_cluster(struct request *request) {
     describe_cluster_response_init(out);
     out->endpoint_type = in->endpoint_type;
     out->cluster_id = span_text(broker->node->cluster_id);
-    if (in->endpoint_type != 1) { /* a broker's listener answers about brokers */
-        out->error_code = in->endpoint_type == 2 ? KAFKA_MISMATCHED_ENDPOINT_TYPE : KAFKA_UNSUPPORTED_ENDPOINT_TYPE;
-        out->error_message = in->endpoint_type == 2 ? SPAN_LITERAL("The request was sent to an endpoint of the wrong type.")
-                                                    : SPAN_LITERAL("There is no endpoint of that type.");
+    int8_t own = is_controllers(request) ? ENDPOINT_CONTROLLER : ENDPOINT_BROKER;
+    if (in->endpoint_type != own) { /* a listener answers about its like */
+        bool exists = in->endpoint_type == ENDPOINT_BROKER || in->endpoint_type == ENDPOINT_CONTROLLER;
+        out->error_code = request->version == 0 ? KAFKA_INVALID_REQUEST : exists ? KAFKA_MISMATCHED_ENDPOINT_TYPE : KAFKA_UNSUPPORTED_ENDPOINT_TYPE;
+        static const char *const names[] = {"UNKNOWN", "BROKER", "CONTROLLER"};
+        out->error_message = !exists ? request_text(request, "Unsupported endpoint type %d", in->endpoint_type)
+                                     : request_text(request, "The request was sent to an endpoint of type %s, but we wanted an endpoint of type %s",
+                                                    names[own], names[in->endpoint_type]);
         request_reply(request, out);
         return;
     }
-    out->controller_id = controller_for_clients(broker->image);
     if (in->include_cluster_authorized_operations) out->cluster_authorized_operations = CLUSTER_OPERATIONS;
+    if (own == ENDPOINT_CONTROLLER) {
+        describe_controllers(request, out);
+        return;
+    }
+    out->controller_id = controller_for_clients(broker->image);
     out->brokers = describe_cluster_response_describe_cluster_broker_array(&request->arena, (int32_t)image_broker_count(broker->image));
     if (!out->brokers) {
         request_refuse(request, "over budget");
@@ -295,7 +349,7 @@ static bool name_is_valid(struct span text) { /* what Kafka allows as a client's
 
 static bool fill_apis(struct request *request, struct api_versions_response *out) {
     uint32_t count;
-    const struct api_row *rows = api_rows(&count);
+    const struct api_row *rows = api_rows(is_controllers(request), &count);
     out->api_keys = api_versions_response_api_version_array(&request->arena, (int32_t)count);
     if (!out->api_keys) return false;
     for (uint32_t i = 0; i < count; i++) {

@@ -523,6 +523,11 @@ static bool call_of(int16_t key, enum raft_call *out) {
     }
 }
 
+bool quorum_serves(int16_t api_key) {
+    enum raft_call call;
+    return api_key == API_DESCRIBE_QUORUM || call_of(api_key, &call);
+}
+
 void quorum_request(struct quorum *quorum, struct quorum_request *request) {
     request->quorum = quorum;
     request->reading = false;

@@ -212,6 +212,7 @@ struct quorum_request {
     struct quorum *quorum;
     bool reading;
 };
+bool quorum_serves(int16_t api_key); /* one of those */
 void quorum_request(struct quorum *quorum, struct quorum_request *request);
 
 void quorum_check(const struct quorum *quorum); /* asserts every invariant */

@@ -161,13 +161,44 @@ static void decided(struct controller_request *request, enum kafka_error error) 
     call->done(call);
 }
 
+/* One of raft's requests, in the call's arena until the quorum has answered. */
+struct asked {
+    struct quorum_request request;
+    struct control_call *call;
+};
+
+static void quorum_answered(struct quorum_request *request, void *response) {
+    struct control_call *call = container_of(request, struct asked, request)->call;
+    call->response = response;
+    call->records = &request->chain;
+    call->done(call);
+}
+
+static void ask_quorum(struct server *server, struct control_call *call) {
+    struct asked *asked = ARENA_NEW(call->arena, struct asked);
+    call->response = NULL;
+    if (!asked) {
+        call->done(call);
+        return;
+    }
+    asked->call = call;
+    asked->request = (struct quorum_request){.api = call->api, .version = call->version, .request = call->request,
+                                             .listener = call->listener, .arena = call->arena, .answer = quorum_answered};
+    chain_init(&asked->request.chain, call->arena);
+    quorum_request(server->quorum, &asked->request);
+}
+
 static void control_call(void *self, struct control_call *call) {
     struct server *server = self;
+    if (quorum_serves(call->api->key)) {
+        ask_quorum(server, call);
+        return;
+    }
     struct carried *carried = (struct carried *)(void *)call->held;
     static_assert(sizeof *carried <= sizeof call->held, "room for the controller's own");
     carried->call = call;
     carried->request = (struct controller_request){.api_key = call->api->key, .version = call->version, .request = call->request,
-                                                   .response = call->response, .arena = call->arena, .former_is_gone = true, .done = decided};
+                                                   .response = call->response, .arena = call->arena, .former_is_gone = call->listener.data == NULL, .done = decided};
     if (server->state >= SERVER_CLOSING_QUORUM || !controller_serves(call->api->key)) {
         never("asked of a controller that is closed, or does not serve it");
     }
@@ -204,7 +235,6 @@ static void read_node(struct server *server) {
     node->config = settings->values;
     node->dirs = server->dirs;
     node->group = server->group;
-    node->control = (struct broker_control){.self = server, .call = control_call, .active_controller = active_controller};
     node->replica_lag_ms_max = config_number(&view, KEY_replica_lag_time_max_ms);
     node->page_cache = settings->page_cache;
     node->trace = server->options.trace;
@@ -315,7 +345,10 @@ static enum err open_quorum(struct server *server, struct text *why) {
     if (quorum.snapshot_interval_ms == 0) quorum.snapshot_interval_ms = -1;
     err = quorum_open(&server->quorum, &quorum, sentence, sizeof sentence);
     if (err) text_add(why, "%s", sentence);
-    else controller_start(server->controller, server->quorum);
+    else {
+        controller_start(server->controller, server->quorum);
+        server->node.control = (struct broker_control){.self = server, .call = control_call, .active_controller = active_controller};
+    }
     return err;
 }
 
