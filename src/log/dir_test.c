@@ -166,6 +166,45 @@ TEST(dir_finds_partitions) {
     place_free(&p);
 }
 
+struct scanned { int count, futures; uint64_t bytes; };
+
+static bool is_orders(void *context, const char *topic, partition_index partition) { return strcmp(topic, "orders") == 0; }
+
+static int count_scanned(void *context, const struct log_dir_entry *entry) {
+    struct scanned *scanned = context;
+    scanned->count++;
+    scanned->futures += entry->is_future;
+    scanned->bytes += entry->bytes;
+    return 0;
+}
+
+/* A scan tells partitions and those on their way into the directory, with the bytes of their segments and of nothing else;
+ * what is not wanted is not told, and what is being deleted neither. */
+TEST(dir_is_scanned) {
+    struct place p = place_new();
+    struct log_dirs *dirs;
+    static const char *const folders[] = {"/a/orders-0", "/a/other-1", "/a/orders-2.0123456789abcdef0123456789abcdef-delete",
+                                          "/a/orders-3.0123456789abcdef0123456789abcdef-future"};
+    assert_int_equal(format(&p, "/a", 1), ERR_NONE);
+    for (size_t i = 0; i < countof(folders); i++) assert_int_equal(p.files.vtable->make_directory(p.files.self, folders[i]), 0);
+    put(&p, "/a/orders-0/00000000000000000000.log", "12345");
+    put(&p, "/a/orders-0/00000000000000000009.log", "678");
+    put(&p, "/a/orders-0/00000000000000000000.index", "not counted");
+    put(&p, "/a/orders-3.0123456789abcdef0123456789abcdef-future/00000000000000000000.log", "90");
+    put(&p, "/a/other-1/00000000000000000000.log", "1");
+    assert_int_equal(open_dirs(&p, &dirs, "/a", NULL, 1), ERR_NONE);
+    struct scanned all = {0}, orders = {0};
+    assert_int_equal(log_dir_scan(log_dirs_at(dirs, 0), p.files, NULL, count_scanned, &all), 0);
+    assert_int_equal(all.count, 3);
+    assert_int_equal(all.bytes, 11);
+    assert_int_equal(log_dir_scan(log_dirs_at(dirs, 0), p.files, is_orders, count_scanned, &orders), 0);
+    assert_int_equal(orders.count, 2);
+    assert_int_equal(orders.futures, 1);
+    assert_int_equal(orders.bytes, 10);
+    log_dirs_close(dirs, p.files, false, 1);
+    place_free(&p);
+}
+
 /* The names of files and folders, both ways, and what is not one. */
 TEST(dir_names) {
     char topic[NAME_MAX_BYTES + 1], name[NAME_MAX_BYTES + 1], path[PATH_MAX_BYTES];
@@ -189,4 +228,12 @@ TEST(dir_names) {
     path_away_name(name, long_topic, 7, (struct uuid){{0xab}}, "-delete");
     assert_int_equal(strlen(name), 255);
     assert_true(name_ends_with(name, "-7.ab000000000000000000000000000000-delete"));
+    assert_true(name_future("a-b-3.0123456789abcdef0123456789abcdef-future", topic, &partition));
+    assert_string_equal(topic, "a-b");
+    assert_int_equal(partition, 3);
+    assert_false(name_future("a-b-3.0123456789abcdef0123456789abcdef-delete", topic, &partition));
+    assert_false(name_future("a-b-3.0123456789abcdef0123456789abcde-future", topic, &partition));
+    assert_false(name_future("a-b-3.0123456789ABCDEF0123456789abcdef-future", topic, &partition));
+    assert_false(name_future("a-b.0123456789abcdef0123456789abcdef-future", topic, &partition));
+    assert_false(name_future(".0123456789abcdef0123456789abcdef-future", topic, &partition));
 }

@@ -90,6 +90,18 @@ uint32_t log_dir_partitions(const struct log_dir *dir);                 /* about
 int log_dirs_each_found(const struct log_dirs *dirs,
                         int (*found)(void *context, struct log_dir *dir, const char *topic, partition_index partition),
                         void *context);
+/* What lies in a directory just now: partitions and those that are on their way into it (`topic-N.<id>-future`), with the
+ * bytes of their segments. Blocking: for jobs. Logs go on meanwhile, so files may come and go. A non-zero answer of `found`
+ * stops and is returned; an error of the directory is negative, like -EIO. */
+struct log_dir_entry {
+    struct log_dir *dir;
+    const char *topic;
+    partition_index partition;
+    uint64_t bytes;
+    bool is_future;
+};
+int log_dir_scan(struct log_dir *dir, struct io_files files, bool (*wanted)(void *context, const char *topic, partition_index partition),
+                 int (*found)(void *context, const struct log_dir_entry *entry), void *context);
 /* The directory in which this partition was found; NULL: nowhere. */
 struct log_dir *log_dirs_find(const struct log_dirs *dirs, const char *topic, partition_index partition);
 

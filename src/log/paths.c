@@ -68,3 +68,17 @@ bool name_partition(const char *name, char topic[NAME_MAX_BYTES + 1], partition_
     *partition = (partition_index)number;
     return true;
 }
+
+bool name_future(const char *name, char topic[NAME_MAX_BYTES + 1], partition_index *partition) {
+    enum { ID_DIGITS = 32, ENDING_BYTES = 7 };
+    size_t size = strlen(name);
+    if (size > NAME_MAX_BYTES || size <= 1 + ID_DIGITS + ENDING_BYTES || !name_ends_with(name, "-future")) return false;
+    size_t dot = size - ENDING_BYTES - ID_DIGITS - 1;
+    if (name[dot] != '.') return false;
+    for (size_t i = dot + 1; i < size - ENDING_BYTES; i++)
+        if (!((name[i] >= '0' && name[i] <= '9') || (name[i] >= 'a' && name[i] <= 'f'))) return false;
+    char before[NAME_MAX_BYTES + 1];
+    memcpy(before, name, dot);
+    before[dot] = 0;
+    return name_partition(before, topic, partition);
+}

@@ -19,3 +19,5 @@ bool name_ends_with(const char *name, const char *ending);
 bool name_offset(const char *name, const char *ending, log_offset *out);
 /* "<topic>-<partition>": topic gets a copy. False: not such a name (split at the last '-'; a number without sign behind). */
 bool name_partition(const char *name, char topic[NAME_MAX_BYTES + 1], partition_index *partition);
+/* "<topic>-<partition>.<32 hex digits>-future", as a partition is called that is on its way into another directory. */
+bool name_future(const char *name, char topic[NAME_MAX_BYTES + 1], partition_index *partition);

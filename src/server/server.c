@@ -219,6 +219,15 @@ static enum err open_dirs(struct server *server, struct text *why) {
     for (uint32_t i = 0; i < settings->log_dir_count; i++) paths[i] = settings->log_dirs[i];
     struct log_dirs_options options = {.paths = paths, .count = settings->log_dir_count, .metadata_path = settings->metadata_dir,
                                        .node = settings->node, .pool = server->pool, .disk_reserve_bytes = settings->disk_reserve_bytes};
+    struct random random;
+    uint64_t seed;
+    if (settings->log_dir_count > 1) { /* one that is empty, beside a formatted one, becomes part of the node: it gets an id */
+        struct io *io = server->options.ios[0];
+        io_random(io, &seed, sizeof seed);
+        random_seed(&random, seed);
+        options.random = &random;
+        options.now_ms = io_wall(io);
+    }
     enum err err = log_dirs_open(&server->dirs, server->options.files, &options, sentence, sizeof sentence);
     if (err) text_add(why, "%s", sentence);
     return err;
