@@ -177,7 +177,7 @@ enum err broker_open(struct broker **out, const struct broker_options *options) 
         return ERR_NO_MEMORY;
     }
     uint32_t sessions = (uint32_t)broker->node->fetch_sessions_max / broker->shards;
-    fetch_sessions_init(broker->sessions, shard->pool, sessions ? sessions : 1, shard->index, broker->shards);
+    fetch_sessions_init(broker->sessions, shard->pool, &broker->random, sessions ? sessions : 1, shard->index, broker->shards);
     broker->node->brokers[shard->index] = broker;
     shard->roles[ROLE_BROKER] = broker;
     *out = broker;

@@ -1,6 +1,5 @@
 #include "broker/fetch_session.h"
 #include "base/hash.h"
-#include "base/random.h"
 #include <string.h>
 
 enum { EVICT_AFTER_MS = 120000, INITIAL_EPOCH = 0, FINAL_EPOCH = -1 };
@@ -26,8 +25,8 @@ static bool is_session(const struct map_node *node, const void *key) {
     return MAP_ITEM(node, struct fetch_session, node)->id == *(const int32_t *)key;
 }
 
-void fetch_sessions_init(struct fetch_sessions *sessions, struct pool *pool, uint32_t count_max, uint32_t shard, uint32_t shards) {
-    *sessions = (struct fetch_sessions){.pool = pool, .count_max = count_max, .shard = shard, .shards = shards};
+void fetch_sessions_init(struct fetch_sessions *sessions, struct pool *pool, struct random *random, uint32_t count_max, uint32_t shard, uint32_t shards) {
+    *sessions = (struct fetch_sessions){.pool = pool, .random = random, .count_max = count_max, .shard = shard, .shards = shards};
     map_init(&sessions->sessions, pool, count_max, is_session);
     list_init(&sessions->used);
 }
@@ -56,26 +55,50 @@ static struct fetch_session *find(const struct fetch_sessions *sessions, int32_t
     return node ? MAP_ITEM(node, struct fetch_session, node) : NULL;
 }
 
-static bool make_room(struct fetch_sessions *sessions, bool is_follower, time_ms now_ms) {
-    if (sessions->sessions.count < sessions->count_max) return true;
-    LIST_EACH(node, &sessions->used) {
-        struct fetch_session *session = LIST_ITEM(node, struct fetch_session, used);
-        if (session->busy || (session->privileged && !is_follower)) continue;
-        if (now_ms - session->used_ms < EVICT_AFTER_MS && !(is_follower && !session->privileged)) return false;
-        close_session(sessions, session);
-        return true;
-    }
-    return false;
+/* Less worth keeping than another: first of all consumers', then those of fewer partitions, then of a lower id. */
+static bool is_worth_less(const struct fetch_session *a, const struct fetch_session *b) {
+    if (a->privileged != b->privileged) return b->privileged;
+    if (a->partitions.count != b->partitions.count) return a->partitions.count < b->partitions.count;
+    return a->id < b->id;
 }
 
-static struct fetch_session *open_session(struct fetch_sessions *sessions, bool is_follower, bool by_id, time_ms now_ms) {
-    if (!make_room(sessions, is_follower, now_ms)) return NULL;
+/* Whose place a new session of `count` partitions may take, when all are taken; NULL: nobody's. */
+static struct fetch_session *to_evict(struct fetch_sessions *sessions, bool is_follower, uint32_t count, time_ms now_ms) {
+    struct fetch_session *least = NULL;
+    LIST_EACH(node, &sessions->used) {
+        struct fetch_session *session = LIST_ITEM(node, struct fetch_session, used);
+        if (session->busy) continue;
+        if (now_ms - session->used_ms > EVICT_AFTER_MS) return session;
+        bool is_settled = now_ms - session->made_ms > EVICT_AFTER_MS;
+        if (!is_settled && !(is_follower && !session->privileged)) continue;
+        if (!least || is_worth_less(session, least)) least = session;
+    }
+    if (!least || (least->privileged && !is_follower)) return NULL;
+    return least->privileged == is_follower && count <= least->partitions.count ? NULL : least;
+}
+
+static bool make_room(struct fetch_sessions *sessions, bool is_follower, uint32_t count, time_ms now_ms) {
+    if (sessions->sessions.count < sessions->count_max) return true;
+    struct fetch_session *session = to_evict(sessions, is_follower, count, now_ms);
+    if (!session) return false;
+    close_session(sessions, session);
+    sessions->evicted++;
+    return true;
+}
+
+/* Never 0, which means none; the remainder by the number of shards is the shard. */
+static int32_t random_id(struct fetch_sessions *sessions) {
+    uint32_t most = (uint32_t)INT32_MAX / sessions->shards;
+    return (int32_t)((1 + (uint32_t)random_below(sessions->random, most - 1)) * sessions->shards + sessions->shard);
+}
+
+static struct fetch_session *open_session(struct fetch_sessions *sessions, bool is_follower, bool by_id, uint32_t count, time_ms now_ms) {
+    if (!make_room(sessions, is_follower, count, now_ms)) return NULL;
     struct fetch_session *session = POOL_NEW(sessions->pool, struct fetch_session);
     if (!session) return NULL;
-    do { /* never 0, which means none; the remainder by the number of shards is the shard */
-        sessions->serial = sessions->serial >= INT32_MAX / (int32_t)sessions->shards - 1 ? 1 : sessions->serial + 1;
-        session->id = sessions->serial * (int32_t)sessions->shards + (int32_t)sessions->shard;
-    } while (find(sessions, session->id));
+    do session->id = random_id(sessions);
+    while (find(sessions, session->id));
+    session->made_ms = now_ms;
     session->epoch = INITIAL_EPOCH + 1;
     session->by_id = by_id;
     session->privileged = is_follower;
@@ -154,6 +177,12 @@ static bool take_over(struct fetch_sessions *sessions, struct fetch_plan *plan, 
     return true;
 }
 
+static uint32_t partitions_named(const struct fetch_request *request) {
+    uint32_t count = 0;
+    for (int32_t t = 0; t < request->topics_count; t++) count += (uint32_t)request->topics[t].partitions_count;
+    return count;
+}
+
 enum kafka_error fetch_session_plan(struct fetch_sessions *sessions, const struct fetch_request *request, int16_t version,
                                     bool is_follower, time_ms now_ms, struct fetch_plan *plan) {
     list_init(&plan->order);
@@ -163,11 +192,11 @@ enum kafka_error fetch_session_plan(struct fetch_sessions *sessions, const struc
     struct fetch_session *session = id ? find(sessions, id) : NULL;
     if (epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH) { /* a full fetch, which ends the session that it names */
         if (session && !session->busy) close_session(sessions, session);
-        if (epoch == INITIAL_EPOCH) plan->session = open_session(sessions, is_follower, version >= 13, now_ms);
+        if (epoch == INITIAL_EPOCH) plan->session = open_session(sessions, is_follower, version >= 13, partitions_named(request), now_ms);
     } else {
         if (!session) return KAFKA_FETCH_SESSION_ID_NOT_FOUND;
-        if (session->by_id != (version >= 13)) return KAFKA_FETCH_SESSION_TOPIC_ID_ERROR;
         if (session->epoch != epoch || session->busy) return KAFKA_INVALID_FETCH_SESSION_EPOCH;
+        if (session->by_id != (version >= 13)) return KAFKA_FETCH_SESSION_TOPIC_ID_ERROR;
         session->epoch = epoch == INT32_MAX ? 1 : epoch + 1;
         plan->session = session;
         plan->is_incremental = true;
@@ -176,6 +205,11 @@ enum kafka_error fetch_session_plan(struct fetch_sessions *sessions, const struc
         if (plan->session) close_session(sessions, plan->session);
         plan->session = NULL;
         return KAFKA_UNKNOWN_SERVER_ERROR;
+    }
+    if (plan->is_incremental && plan->session->partitions.count == 0) {
+        close_session(sessions, plan->session);
+        plan->session = NULL;
+        plan->is_incremental = false;
     }
     if (plan->session) {
         plan->session->used_ms = now_ms;

@@ -2,12 +2,18 @@
  * request names only what changed and an answer only what moved.
  *
  * A session belongs to the shard of the connection that opened it, and its id carries that shard; a client that comes
- * back over a connection of another shard is told FETCH_SESSION_ID_NOT_FOUND and opens a new one. Sessions are
- * bounded (max.incremental.fetch.session.cache.slots over all shards); a new one takes the place of the longest unused
- * when that has been idle for two minutes, else there is none and the client goes on with full fetches.
+ * back over a connection of another shard is told FETCH_SESSION_ID_NOT_FOUND and opens a new one at the price of one full
+ * fetch, as after a restart. For the sake of those who come back after a restart ids are random: nobody's old session may
+ * be taken for somebody else's new one.
+ *
+ * Sessions are bounded (max.incremental.fetch.session.cache.slots over all shards). When all places are taken, a new one
+ * gets that of the longest unused, if that is unused for two minutes; else that of the smallest (by partitions) that is
+ * there for two minutes and smaller than the new one; a follower's gets any consumer's. Else there is none, and the
+ * client goes on with full fetches.
  */
 #pragma once
 #include "base/containers.h"
+#include "base/random.h"
 #include "wire/api.h"
 #include "wire/errors.h"
 
@@ -33,9 +39,9 @@ struct fetch_session {
     struct list used;             /* longest unused first */
     int32_t id, epoch;            /* epoch: expected of the next request */
     bool by_id;                   /* version 13 and later: topics by id */
-    bool privileged;              /* a follower's: never evicted for a consumer's */
+    bool privileged;              /* a follower's: worth more than any consumer's */
     bool busy;                    /* a request of it is being answered */
-    time_ms used_ms;
+    time_ms used_ms, made_ms;
     struct map partitions;
     struct list order;
 };
@@ -44,15 +50,17 @@ struct fetch_sessions {
     struct pool *pool;
     struct map sessions;
     struct list used;
+    struct random *random;        /* borrows */
     uint32_t count_max, shard, shards;
-    int32_t serial;
+    uint64_t evicted;
 };
 
-void fetch_sessions_init(struct fetch_sessions *sessions, struct pool *pool, uint32_t count_max, uint32_t shard, uint32_t shards);
+void fetch_sessions_init(struct fetch_sessions *sessions, struct pool *pool, struct random *random, uint32_t count_max, uint32_t shard, uint32_t shards);
 void fetch_sessions_destroy(struct fetch_sessions *sessions);
 
-/* What a request means: `session` NULL with NONE is a full fetch without a session, from `list` (which then holds
- * partitions that live in the arena). With a session the partitions to read are the session's. */
+/* What a request means: `session` NULL with NONE is a full fetch without a session, from `order` (which then holds
+ * partitions that live in the arena). With a session the partitions to read are the session's. A session in which the
+ * request leaves no partition ends with it. */
 struct fetch_plan {
     struct fetch_session *session;
     bool is_incremental;          /* answer only what moved */
