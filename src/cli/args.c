@@ -48,7 +48,7 @@ static void options_help(const struct tool *tool, FILE *out) {
         char letter[8] = "";
         if (option->letter) snprintf(letter, sizeof letter, "-%c, ", option->letter);
         if (option->kind == OPTION_FLAG) snprintf(left, sizeof left, "%s--%s", letter, option->name);
-        else if (!option->argument[0]) snprintf(left, sizeof left, "%s--%s <%s>", letter, option->name, kinds[option->kind]);
+        else if (!option->argument[0]) snprintf(left, sizeof left, option->kind == OPTION_MAYBE ? "%s--%s [%s]" : "%s--%s <%s>", letter, option->name, kinds[option->kind]);
         else snprintf(left, sizeof left, option->kind == OPTION_MAYBE ? "%s--%s [%s: %s]" : "%s--%s <%s: %s>", letter, option->name, kinds[option->kind], option->argument);
         if (option->preset) snprintf(right, sizeof right, "%s (default: %s)", option->help, option->preset);
         else snprintf(right, sizeof right, "%s", option->help);

@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 #include "cli/console.h"
 #include "cli/dump.h"
+#include "cli/groups.h"
 #include "cli/storage.h"
 #include "cli/topics.h"
 #include <string.h>
@@ -9,6 +10,7 @@ static int (*const runs[TOOLS_COUNT])(struct args *args) = {
     [TOOL_topics] = topics_run,
     [TOOL_console_producer] = console_producer_run,
     [TOOL_console_consumer] = console_consumer_run,
+    [TOOL_consumer_groups] = groups_run,
     [TOOL_dump] = tool_dump,
     [TOOL_storage_info] = storage_info_run,
     [TOOL_storage_format] = storage_format_run,
