@@ -186,6 +186,7 @@ static void flatten(struct request *request, const fetched_group *group, struct 
 /* Version 1 has no error for the whole: each partition is told. */
 static bool error_for_each(struct request *request, const struct offset_fetch_request *in, int16_t error, struct offset_fetch_response *out) {
     out->topics = offset_fetch_response_offset_fetch_response_topic_array(&request->arena, in->topics_count < 0 ? 0 : in->topics_count);
+    out->topics_count = 0; /* what the group's answer had put there is replaced */
     if (!out->topics) return false;
     for (int32_t t = 0; t < in->topics_count; t++) {
         struct offset_fetch_response_offset_fetch_response_topic *topic = &out->topics[out->topics_count++];
