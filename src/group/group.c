@@ -285,13 +285,7 @@ static void remove_when_nothing(struct group_machine *machine, struct group *gro
     if (!offsets_count(group) && list_is_empty(&group->unstable)) group_remove(machine, group);
 }
 
-static bool apply_group(struct group_machine *machine, const struct group_metadata_key *key, const struct group_metadata_value *value, bool live) {
-    if (value) {
-        struct group *group = group_find_or_new(machine, key->group);
-        return group && group_apply_value(machine, group, value, live);
-    }
-    struct group *group = group_find(machine, key->group);
-    if (!group || group->kind != KIND_CLASSIC) return true;
+static void forget_members(struct group_machine *machine, struct group *group) {
     members_clear(machine, group);
     group->state = group->previous = GROUP_EMPTY;
     group->generation = 0;
@@ -302,6 +296,22 @@ static bool apply_group(struct group_machine *machine, const struct group_metada
     span_disown(machine->pool, &group->leader);
     deadline_set(machine, &group->join_deadline, INT64_MAX);
     deadline_set(machine, &group->sync_deadline, INT64_MAX);
+}
+
+/* Who changes a group's kind ends the former group first; a log in which that is missing is read as if it stood there. */
+static void turn_into(struct group_machine *machine, struct group *group, enum group_kind kind) {
+    if (group->kind != kind) forget_members(machine, group);
+    group->kind = kind;
+}
+
+static bool apply_group(struct group_machine *machine, const struct group_metadata_key *key, const struct group_metadata_value *value, bool live) {
+    if (value) {
+        struct group *group = group_find_or_new(machine, key->group);
+        return group && group_apply_value(machine, group, value, live);
+    }
+    struct group *group = group_find(machine, key->group);
+    if (!group || group->kind != KIND_CLASSIC) return true;
+    forget_members(machine, group);
     remove_when_nothing(machine, group);
     return true;
 }
@@ -310,7 +320,7 @@ static bool apply_group(struct group_machine *machine, const struct group_metada
 static bool apply_foreign(struct group_machine *machine, enum group_kind kind, struct span group_id, bool is_there) {
     struct group *group = is_there ? group_find_or_new(machine, group_id) : group_find(machine, group_id);
     if (is_there) {
-        if (group) group->kind = kind;
+        if (group) turn_into(machine, group, kind);
         return group;
     }
     if (!group || group->kind != kind) return true;
@@ -324,7 +334,7 @@ static bool apply_foreign(struct group_machine *machine, enum group_kind kind, s
 static bool apply_foreign_member(struct group_machine *machine, enum group_kind kind, struct span group_id, struct span member_id, bool is_there) {
     struct group *group = is_there ? group_find_or_new(machine, group_id) : group_find(machine, group_id);
     if (!group) return !is_there;
-    if (is_there) group->kind = kind;
+    if (is_there) turn_into(machine, group, kind);
     if (group->kind != kind) return true;
     uint64_t hash = hash_bytes(member_id.data, member_id.size);
     struct map_node *node = map_find(&group->foreign, hash, &member_id);
