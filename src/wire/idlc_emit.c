@@ -120,11 +120,11 @@ static void emit_table(const struct idl_message *message, const struct idl_struc
             if (of->fields[i].is_array)
                 fprintf(out, "static_assert(offsetof(struct %s, %s_count) == offsetof(struct %s, %s) + sizeof(void *), \"count behind pointer\");\n",
                         of->c_name, of->fields[i].c_name, of->c_name, of->fields[i].c_name);
-    }
+    } else fprintf(out, "static const struct wire_field %s_fields[1];\n", of->c_name); /* none, but somewhere: walks do sums with it */
     fprintf(out, "static const uint16_t %s_bytes_min[] = {", of->c_name);
     for (int version = 0; version <= message->high; version++) fprintf(out, "%s%u", version ? ", " : "", idl_struct_bytes_min(of, message, version));
-    fprintf(out, "};\nconst struct wire_struct %s_struct = {\"%s\", %s%s, %d, %d, sizeof(struct %s), 0x%x, &%s_defaults, %s_bytes_min};\n", of->c_name, of->name,
-            of->field_count ? of->c_name : "NULL", of->field_count ? "_fields" : "", of->field_count - tagged, tagged, of->c_name, complete, of->c_name, of->c_name);
+    fprintf(out, "};\nconst struct wire_struct %s_struct = {\"%s\", %s_fields, %d, %d, sizeof(struct %s), 0x%x, &%s_defaults, %s_bytes_min};\n", of->c_name, of->name,
+            of->c_name, of->field_count - tagged, tagged, of->c_name, complete, of->c_name, of->c_name);
 }
 
 static void emit_message_h(const struct idl_message *message, FILE *out) {
