@@ -36,7 +36,7 @@ static void carry_out(struct group_machine *machine, const struct group_now *now
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    if (!pool.limit) pool_init(&pool, MIB(64), 8);
+    if (!pool.limit) pool_init(&pool, MIB(64), 32);
     struct group_settings settings = group_settings_default();
     struct group_machine *machine = group_machine_new(&pool, &settings);
     struct random random;
@@ -69,7 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     group_check(machine);
     for (int i = 0; i < 50; i++) {
         time_ms due = group_next_deadline(machine);
-        if (due > now.now_ms && due < INT64_MAX) {
+        if (due == INT64_MAX) break; /* nothing waits for time any more */
+        if (due > now.now_ms) {
             now.wall_ms += due - now.now_ms;
             now.now_ms = due;
         }
@@ -122,7 +123,7 @@ static void add_value(void *context, const char *folder, const char *path, uint3
 }
 
 void fuzz_seeds(fuzz_add *add) {
-    if (!pool.limit) pool_init(&pool, MIB(64), 8);
+    if (!pool.limit) pool_init(&pool, MIB(64), 32);
     add_seed = add;
     char folder[512];
     struct text text;

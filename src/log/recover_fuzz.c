@@ -39,7 +39,8 @@ static void check(struct io_files files, const struct log_body *body) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2 || size > 20000) return 0;
     size_t log_size = (size - 2) * data[0] / 255, index_size = (size - 2 - log_size) / 2;
-    struct sim *sim = sim_new(1);
+    static struct sim *sim; /* a new disk in the same world each time */
+    if (!sim) sim = sim_new(1);
     struct sim_disk *disk = sim_disk_new(sim, 0, 0);
     struct sim_disk_user *user = sim_disk_user_new(disk);
     struct io_files files = sim_disk_files(user);
@@ -70,7 +71,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     pool_destroy(&work_pool);
     sim_disk_user_free(user);
     sim_disk_free(disk);
-    sim_free(sim);
     return 0;
 }
 

@@ -24,7 +24,7 @@ static const char required_mark[] = "(required)";
 #define CONFIG_GROUP(field, ...) CONFIG_ROW(SCOPE_GROUP, __VA_ARGS__)
 #define CONFIG_CLIENT_METRICS(field, ...) CONFIG_ROW(SCOPE_CLIENT_METRICS, __VA_ARGS__)
 #define CONFIG_ROW(scope_, name_, type_, default_, valid_, importance_, mode_, flags_, synonyms_, doc_)                     \
-    {.scope = scope_, .name = name_, .type = CONFIG_TYPE_##type_, .default_text = default_, VALID valid_,                      \
+    {.scope = scope_, .name = name_, .name_bytes = sizeof name_ - 1, .type = CONFIG_TYPE_##type_, .default_text = default_, VALID valid_,                      \
      .importance = CONFIG_##importance_, .mode = CONFIG_##mode_, .internal = flags_, .synonyms = synonyms_, .doc = doc_},
 static const struct config_key keys[] = {
 #include "meta/config.tbl"
@@ -50,7 +50,7 @@ const struct config_key *config_next(enum config_scope scope, const struct confi
 
 const struct config_key *config_find(enum config_scope scope, struct span name) {
     for (const struct config_key *key = NULL; (key = config_next(scope, key));)
-        if (strlen(key->name) == name.size && memcmp(key->name, name.data, name.size) == 0) return key;
+        if (key->name_bytes == name.size && memcmp(key->name, name.data, name.size) == 0) return key;
     return NULL;
 }
 

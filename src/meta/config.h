@@ -27,6 +27,7 @@ enum config_check {
 struct config_key {
     enum config_scope scope;
     const char *name;
+    uint8_t name_bytes;            /* of the name, known when compiling: looking one up goes over the whole table */
     enum config_type type;
     const char *default_text;      /* ask config_default */
     bool internal;

@@ -1,6 +1,7 @@
 /* wire/family_fuzz.c - any bytes as any message of one family (a file of definitions): two bytes choose the message, one
- * the version, the rest is decoded. What decodes must encode, decode to an equal value, and survive the way through JSON;
- * what does not must be refused for a reason; and memory stays within a constant times the bytes.
+ * the version and whether JSON is made of it too, the rest is decoded. What decodes must encode, decode to an equal value,
+ * and survive the way through JSON; what does not must be refused for a reason; and memory stays within a constant times
+ * the bytes.
  */
 #include "fuzz.h"
 #include "vectors.h"
@@ -15,7 +16,8 @@
 
 extern const char fuzz_family[]; /* which: the build makes a file that says so */
 
-enum { CHOICE_BYTES = 3, MEMORY_PER_BYTE = 160, MEMORY_BESIDES = 3 * POOL_CHUNK_BYTES, JSON_BYTES_MAX = 1 << 20, JSON_INPUT_BYTES_MAX = 4096 };
+enum { CHOICE_BYTES = 3, MEMORY_PER_BYTE = 160, MEMORY_BESIDES = 3 * POOL_CHUNK_BYTES, JSON_BYTES_MAX = 1 << 20, JSON_INPUT_BYTES_MAX = 4096,
+    VERSION_BITS = 0x3f, JSON_BIT = 0x40 };
 
 static const struct wire_message *messages[512];
 static uint32_t messages_count;
@@ -62,7 +64,7 @@ static void through_json(const struct wire_message *message, int16_t version, co
     json_decref(json);
 }
 
-static void decode_message(const struct wire_message *message, int16_t version, struct span bytes) {
+static void decode_message(const struct wire_message *message, int16_t version, struct span bytes, bool with_json) {
     struct arena arena, scratch;
     size_t used = 0;
     arena_init(&arena, &pool, 0);
@@ -79,7 +81,7 @@ static void decode_message(const struct wire_message *message, int16_t version, 
         assert(wire_equal(message->body, value, again));
         struct span second = encoded(message, version, again, &scratch);
         assert(span_equal(first, second));
-        if (bytes.size <= JSON_INPUT_BYTES_MAX) through_json(message, version, value, &scratch);
+        if (with_json && bytes.size <= JSON_INPUT_BYTES_MAX) through_json(message, version, value, &scratch);
     }
     arena_destroy(&scratch);
     arena_destroy(&arena);
@@ -94,13 +96,13 @@ static void decode_frames(struct span bytes) {
     struct arena arena;
     arena_init(&arena, &pool, 0);
     if (!strcmp(fuzz_family, "header") && !wire_request_header_decode(&header, bytes, &arena, &rest))
-        decode_message(wire_api(header.request_api_key)->request, header.request_api_version, rest);
+        decode_message(wire_api(header.request_api_key)->request, header.request_api_version, rest, false);
     if (!strcmp(fuzz_family, "records_meta") && !wire_metadata_open(WIRE_LOG_METADATA, bytes, &opened))
-        decode_message(opened.message, opened.version, opened.body);
+        decode_message(opened.message, opened.version, opened.body, false);
     if (!strcmp(fuzz_family, "records_data") && !wire_versioned_open(&consumer_protocol_subscription_message, bytes, &opened))
-        decode_message(opened.message, opened.version, opened.body);
+        decode_message(opened.message, opened.version, opened.body, false);
     for (size_t i = 0; i < countof(logs) && !strcmp(fuzz_family, "records_coord"); i++)
-        if (!wire_coordinator_key_open(logs[i], bytes, &opened)) decode_message(opened.message, opened.version, opened.body);
+        if (!wire_coordinator_key_open(logs[i], bytes, &opened)) decode_message(opened.message, opened.version, opened.body, false);
     arena_destroy(&arena);
 }
 
@@ -109,8 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     decode_frames(span_of(data, size));
     if (size < CHOICE_BYTES) return 0;
     const struct wire_message *message = messages[((uint32_t)data[0] << 8 | data[1]) % messages_count];
-    int16_t version = (int16_t)(message->version_min + data[2] % (message->version_max - message->version_min + 1));
-    decode_message(message, version, span_of(data + CHOICE_BYTES, size - CHOICE_BYTES));
+    int16_t version = (int16_t)(message->version_min + (data[2] & VERSION_BITS) % (message->version_max - message->version_min + 1));
+    decode_message(message, version, span_of(data + CHOICE_BYTES, size - CHOICE_BYTES), data[2] & JSON_BIT);
     return 0;
 }
 
@@ -119,7 +121,7 @@ static void add_input(fuzz_add *add, uint32_t index, int16_t version, struct spa
     assert(input);
     input[0] = (uint8_t)(index >> 8);
     input[1] = (uint8_t)index;
-    input[2] = (uint8_t)(version - messages[index]->version_min);
+    input[2] = (uint8_t)(version - messages[index]->version_min) | (bytes.size % 2 ? JSON_BIT : 0);
     if (bytes.size) memcpy(input + CHOICE_BYTES, bytes.data, bytes.size);
     add(input, CHOICE_BYTES + bytes.size);
     free(input);
