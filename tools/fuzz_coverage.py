@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Lines of the decoders that a fuzz target's inputs reach: `./dev fuzz-coverage [NAME...] [--missed]`.
+
+Usage: fuzz_coverage.py BUILD FUZZ_BUILD [--missed] NAME...
+BUILD is made by clang with -fprofile-instr-generate -fcoverage-mapping. Each target's runner goes once over its seeds, what
+is kept in test/fuzz/NAME and what libFuzzer found in FUZZ_BUILD/corpus-NAME; then lines of DECODERS are counted.
+"""
+import os
+import re
+import subprocess
+import sys
+
+# Target -> its decoder: files, or file:regex for those functions of a file that read what comes from outside.
+CODEC = ["wire/codec.c:^(read_|skip_|wire_decode|wire_init|wire_array|wire_element)"]
+DECODERS = {
+    "batch": ["wire/batch.c"],
+    "batch-old": ["wire/batch_old.c"],
+    "compress": ["wire/compress.c:unpack|^(gunzip|lz4|snappy|zstd|xerial|more|refill)"],
+    "group": ["group/group.c", "group/offsets.c", "group/members.c"],
+    "log-files": ["log/checkpoint.c", "log/index_txn.c", "log/producer.c:snapshot", "log/epoch.c"],
+    "metadata-log": ["meta/delta.c", "meta/snapshot.c"],
+    "properties": ["meta/config_file.c", "meta/config.c:parse|valid|list|check|range|type|one_of|throttled|repeats"],
+    "recover": ["log/recover.c", "log/scan.c", "log/rebuild.c"],
+    "verify": ["log/verify.c"],
+    "wire-header": CODEC + ["wire/header.c:request_header"],
+    "wire-records_coord": CODEC + ["wire/record_frame.c"],
+    "wire-records_data": CODEC + ["wire/record_frame.c"],
+    "wire-records_meta": CODEC + ["wire/record_frame.c"],
+}
+
+
+def decoders_of(name):
+    return DECODERS.get(name) or (CODEC if name.startswith("wire-") else [])
+
+
+def lines_of(lcov):
+    """{file: ({line: count}, [(first line, function)])} of what llvm-cov says in lcov's form."""
+    files, lines, functions = {}, None, None
+    for row in lcov.splitlines():
+        kind, _, rest = row.partition(":")
+        if kind == "SF":
+            lines, functions = {}, []
+            files[rest] = (lines, functions)
+        elif kind == "FN":
+            first, _, function = rest.partition(",")
+            functions.append((int(first), function.rpartition(":")[2]))
+        elif kind == "DA":
+            line, count = rest.split(",")[:2]
+            lines[int(line)] = int(count)
+    return files
+
+
+def chosen(lines, functions, pattern):
+    """The lines of the functions that the pattern finds; of all, if there is none."""
+    functions.sort()
+    if not pattern:
+        return lines
+    wanted = {}
+    for i, (first, function) in enumerate(functions):
+        last = functions[i + 1][0] if i + 1 < len(functions) else max(lines) + 1
+        if re.search(pattern, function):
+            wanted.update({line: count for line, count in lines.items() if first <= line < last})
+    return wanted
+
+
+def measure(build, fuzz_build, name, missed):
+    runner = f"{build}/test/fuzz-{name}-run"
+    raw, merged = f"{build}/fuzz-{name}.profraw", f"{build}/fuzz-{name}.profdata"
+    corpus = f"{fuzz_build}/corpus-{name}"
+    run = subprocess.run([runner, "--runs", "0"] + ([corpus] if os.path.isdir(corpus) else []), capture_output=True, text=True,
+                         env=dict(os.environ, LLVM_PROFILE_FILE=os.path.abspath(raw)))
+    if run.returncode:
+        print(run.stderr, file=sys.stderr)
+        return False
+    inputs = re.search(r"(\d+) inputs", run.stdout)[1]
+    subprocess.run(["llvm-profdata-14", "merge", "-sparse", raw, "-o", merged], check=True)
+    os.remove(raw)
+    lcov = subprocess.run(["llvm-cov-14", "export", "-format=lcov", runner, f"-instr-profile={merged}"], check=True, capture_output=True, text=True).stdout
+    files = lines_of(lcov)
+    for decoder in decoders_of(name):
+        path, _, pattern = decoder.partition(":")
+        full = next((f for f in files if f.endswith("/src/" + path)), None)
+        lines = chosen(*files[full], pattern) if full else {}
+        if not lines:
+            print(f"{name:20} {path}: nothing of it is in the target", file=sys.stderr)
+            return False
+        reached = sum(1 for count in lines.values() if count)
+        print(f"{name:20} {inputs:>7} inputs  {path:22} {reached:5} of {len(lines):5} lines {100 * reached / len(lines):6.1f} %")
+        if missed:
+            text = open(full).read().splitlines()
+            for line in sorted(line for line, count in lines.items() if not count):
+                print(f"    {path}:{line}: {text[line - 1].strip()}")
+    return True
+
+
+def main():
+    build, fuzz_build, *names = sys.argv[1:]
+    missed = "--missed" in names
+    results = [measure(build, fuzz_build, name, missed) for name in names if name != "--missed"]
+    sys.exit(0 if all(results) else 1)
+
+
+main()
