@@ -3,6 +3,7 @@
 #include "broker/fanout.h"
 #include "broker/handlers.h"
 #include "broker/partition.h"
+#include "wire/batch.h"
 
 struct produce_share {
     struct share share;
@@ -93,6 +94,19 @@ static bool add_item(struct request *request, struct produce_work *work, const s
     return true;
 }
 
+/* As its first batch says; whether that is one is found out later. */
+static bool is_transactional(struct span records) {
+    struct batch batch;
+    return batch_next(&records, &batch) == ERR_NONE && batch_is_transactional(&batch);
+}
+
+static bool has_transactional(const struct produce_request *in) {
+    for (int32_t t = 0; t < in->topic_data_count; t++)
+        for (int32_t p = 0; p < in->topic_data[t].partition_data_count; p++)
+            if (is_transactional(in->topic_data[t].partition_data[p].records.bytes)) return true;
+    return false;
+}
+
 void handle_produce(struct request *request) {
     const struct produce_request *in = request->in;
     struct broker *broker = request->broker;
@@ -108,6 +122,9 @@ void handle_produce(struct request *request) {
         request_refuse(request, "over budget");
         return;
     }
+    /* Transactional records of nobody are not authorized; those of a transactional id are not served yet. */
+    enum kafka_error refused = KAFKA_NONE;
+    if (has_transactional(in)) refused = in->transactional_id.data ? KAFKA_INVALID_TXN_STATE : KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
     for (int32_t t = 0; t < in->topic_data_count; t++) {
         const struct produce_request_topic_produce_data *topic = &in->topic_data[t];
         struct produce_response_topic_produce_response *answer = &out->responses[t];
@@ -121,7 +138,7 @@ void handle_produce(struct request *request) {
             error = KAFKA_UNKNOWN_TOPIC_ID;
         }
         if (in->acks < -1 || in->acks > 1) error = KAFKA_INVALID_REQUIRED_ACKS;
-        if (error == KAFKA_NONE && in->transactional_id.data) error = KAFKA_INVALID_TXN_STATE;
+        if (refused) error = refused;
         answer->partition_responses = produce_response_partition_produce_response_array(&request->arena, topic->partition_data_count);
         answer->partition_responses_count = topic->partition_data_count;
         if (!answer->partition_responses) {

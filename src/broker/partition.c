@@ -225,6 +225,14 @@ void produce_item_woken(struct produce_item *item, enum purgatory_outcome outcom
     item->done(item);
 }
 
+/* Refused with the log open: where it starts is told, but for the errors with which Apache Kafka does not. */
+static bool fail_append(struct produce_item *item, enum kafka_error error) {
+    bool is_told = error != KAFKA_MESSAGE_TOO_LARGE && error != KAFKA_RECORD_LIST_TOO_LARGE && error != KAFKA_CORRUPT_MESSAGE &&
+        error != KAFKA_KAFKA_STORAGE_ERROR && error != KAFKA_NOT_LEADER_OR_FOLLOWER;
+    if (is_told) item->out->log_start_offset = log_start(item->partition->log);
+    return fail_produce(item, error);
+}
+
 static bool refuse_records(struct produce_item *item, const struct verified *verified) {
     struct produce_response_partition_produce_response *out = item->out;
     if (verified->why) out->error_message = span_text(verified->why);
@@ -236,7 +244,7 @@ static bool refuse_records(struct produce_item *item, const struct verified *ver
             out->record_errors[i].batch_index_error_message = verified->errors[i].message;
         }
     }
-    return fail_produce(item, verified->kafka_error);
+    return verified->is_one_batch ? fail_append(item, verified->kafka_error) : fail_produce(item, verified->kafka_error);
 }
 
 static bool produce_open(struct produce_item *item) {
@@ -245,7 +253,7 @@ static bool produce_open(struct produce_item *item) {
     struct produce_response_partition_produce_response *out = item->out;
     enum kafka_error error = ready(partition);
     if (error) return fail_produce(item, error);
-    if (item->acks < 0 && !replica_leader_may_append(&partition->leader)) return fail_produce(item, KAFKA_NOT_ENOUGH_REPLICAS);
+    if (item->acks < 0 && !replica_leader_may_append(&partition->leader)) return fail_append(item, KAFKA_NOT_ENOUGH_REPLICAS);
     const struct topic_settings *settings = &partition->topic->settings;
     struct verify_input input = {.rules = &settings->verify, .origin = LOG_FROM_CLIENT, .epoch = partition->epoch,
                                  .now_ms = shard_wall(broker->shard), .codecs = &broker->codecs, .pool = broker->shard->pool,
@@ -259,7 +267,7 @@ static bool produce_open(struct produce_item *item) {
     struct log_appended appended;
     enum err err = log_append(partition->log, &append, &appended);
     slab_drop(verified.rewritten);
-    if (err == ERR_INVALID) return fail_produce(item, (enum kafka_error)appended.kafka_error);
+    if (err == ERR_INVALID) return fail_append(item, (enum kafka_error)appended.kafka_error);
     if (err == ERR_NO_SPACE) {
         out->error_message = SPAN_LITERAL("disk reserve reached");
         return fail_produce(item, KAFKA_KAFKA_STORAGE_ERROR);

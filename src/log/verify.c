@@ -85,11 +85,15 @@ static bool timestamp_is_allowed(const struct verify_input *input, time_ms times
     return behind <= input->rules->timestamp_before_max_ms && ahead <= input->rules->timestamp_after_max_ms;
 }
 
-/* 0: fine. LogAppendTime is for the broker to say; in a topic with CreateTime a time is judged, where there is one. */
+/* In a topic with CreateTime a time is judged, where there is one, whatever the batch calls it. */
+static bool is_judged_by_time(const struct verify_input *input, time_ms timestamp) {
+    return input->rules->timestamp_type == TIMESTAMP_CREATE && timestamp != -1;
+}
+
+/* 0: fine. Without a time to judge, LogAppendTime is for the broker to say. */
 static enum kafka_error judge_timestamp(const struct verify_input *input, const struct batch *batch, time_ms timestamp) {
-    if (batch_timestamp_type(batch) == TIMESTAMP_LOG_APPEND) return KAFKA_INVALID_TIMESTAMP;
-    if (input->rules->timestamp_type != TIMESTAMP_CREATE || timestamp == -1) return KAFKA_NONE;
-    return timestamp_is_allowed(input, timestamp) ? KAFKA_NONE : KAFKA_INVALID_TIMESTAMP;
+    if (is_judged_by_time(input, timestamp)) return timestamp_is_allowed(input, timestamp) ? KAFKA_NONE : KAFKA_INVALID_TIMESTAMP;
+    return batch_timestamp_type(batch) == TIMESTAMP_LOG_APPEND ? KAFKA_INVALID_TIMESTAMP : KAFKA_NONE;
 }
 
 static bool may_hold_wrong_records(const struct verify_input *input, const struct batch *batch, const struct batch_facts *facts) {
@@ -104,7 +108,7 @@ static struct span explain(const struct verify_input *input, enum kafka_error er
     struct text text;
     text_init(&text, line, sizeof line);
     if (error == KAFKA_INVALID_RECORD) text_add(&text, "a record of a compacted topic needs a key");
-    else if (batch_timestamp_type(batch) == TIMESTAMP_LOG_APPEND)
+    else if (!is_judged_by_time(input, timestamp))
         text_add(&text, "LogAppendTime is for the broker to set, not for a producer");
     else text_add(&text, "timestamp %" PRId64 " is not within %" PRId64 " ms before and %" PRId64 " ms after %" PRId64, timestamp,
                   input->rules->timestamp_before_max_ms, input->rules->timestamp_after_max_ms, input->now_ms);
@@ -200,7 +204,8 @@ enum err verify_incoming(const struct verify_input *input, struct verified *out)
     struct batch_facts facts;
     enum err err = ERR_NONE;
     *out = (struct verified){.kafka_error = KAFKA_NONE};
-    if (!find_batch(input, out) || !header_is_good(input, out)) return ERR_NONE;
+    out->is_one_batch = find_batch(input, out);
+    if (!out->is_one_batch || !header_is_good(input, out)) return ERR_NONE;
     if (client && !client_header_is_good(out)) return ERR_NONE;
     if (!walk_is_good(input, out, &facts, &err)) return err;
     if (client && may_hold_wrong_records(input, &out->batch, &facts) && ((err = judge_records(input, out)) || out->kafka_error)) return err;

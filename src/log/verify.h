@@ -61,6 +61,7 @@ enum { VERIFY_RECORD_ERRORS_MAX = 1000 };   /* so many are listed; a batch of wr
 struct verified {
     enum kafka_error kafka_error;           /* 0, or why the batch is refused                                        */
     const char *why;                        /* one sentence, static; NULL without an error                           */
+    bool is_one_batch;                      /* fact 1 holds                                                          */
     struct verify_record_error *errors;     /* fact 9: which records; lives in the arena                             */
     int32_t errors_count;
     struct batch batch;                     /* as it shall be written: in place, or ...                              */
