@@ -7,11 +7,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+enum { LOG_INFO = 2 };
 enum { WAITING_MAX = 1 << 20, TRACE_BYTES_MAX = 512 };
 
 void broker_trace(struct broker *broker, const char *format, ...) {
     char line[TRACE_BYTES_MAX];
-    if (!broker->node->trace) return;
+    if (!broker->node->trace || atomic_load_explicit(&broker->node->log_level, memory_order_relaxed) > LOG_INFO) return;
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);

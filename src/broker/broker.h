@@ -18,6 +18,7 @@
 #include "wire/compress.h"
 #include "wire/api.h"
 #include "wire/errors.h"
+#include <stdatomic.h>
 
 struct broker;
 struct broker_node;
@@ -70,6 +71,7 @@ struct broker_node {
     time_ms replica_lag_ms_max;
     bool page_cache;                        /* moldau.durability=page-cache */
     void (*trace)(const char *line);        /* structured log; may be NULL */
+    _Atomic int8_t log_level;               /* of what a broker traces (all of it is INFO): TRACE 0 ... FATAL 5 */
     /* What a handler needs of the static configuration, read once. */
     int32_t num_partitions, offsets_partitions, offsets_replication, default_replication;
     char offsets_segment_bytes[24];         /* text, as a topic config */

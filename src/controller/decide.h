@@ -84,6 +84,8 @@ void decide_create_topics(struct decide *d, int16_t version, const struct create
 /* An error: of the call as a whole. */
 enum kafka_error decide_delete_topics(struct decide *d, int16_t version, const struct delete_topics_request *in, struct delete_topics_response *out);
 void decide_create_partitions(struct decide *d, const struct create_partitions_request *in, struct create_partitions_response *out);
+/* May a topic be called so? Data NULL: yes. */
+struct span decide_check_topic_name(struct decide *d, struct span name);
 /* Checks one list of replicas that somebody gave. factor: what it must have; -1: any. NULL: fine, else why not. */
 struct span decide_check_assignment(struct decide *d, struct image_ids replicas, int32_t factor);
 

@@ -2,7 +2,6 @@
 #include <string.h>
 
 enum { CONFIG_BYTES_MAX = 32767 };
-enum { OP_SET = 0, OP_DELETE = 1, OP_APPEND = 2, OP_SUBTRACT = 3 };
 
 /* One resource's change: what its values will be, and what was said to change. */
 struct change {
@@ -41,10 +40,13 @@ static struct span check_values(struct decide *d, enum config_scope scope, const
         if (values->entries[i].value.size > CONFIG_BYTES_MAX) return decide_text(d, "%s: a value has at most %d bytes", key ? key->name : "config", CONFIG_BYTES_MAX);
         if (key && !config_validate(key, values->entries[i].value, &why)) return decide_keep(d, &why);
     }
+    struct config_view view = decide_config(d);
+    if (scope == SCOPE_GROUP) return config_check_group(&view, values, &why) ? (struct span){0} : decide_keep(d, &why);
     if (scope != SCOPE_TOPIC) return (struct span){0};
     struct topic_config config;
-    struct config_view view = decide_config(d);
     topic_config_load_values(&config, &view, values);
+    if (config.remote_storage_enable && !config_flag(&view, KEY_remote_log_storage_system_enable))
+        return SPAN_LITERAL("remote.storage.enable cannot be true: remote.log.storage.system.enable is false");
     return topic_config_validate(&config, &why) ? (struct span){0} : decide_keep(d, &why);
 }
 
@@ -52,23 +54,50 @@ struct span decide_check_topic_configs(struct decide *d, const struct config_val
     return check_values(d, SCOPE_TOPIC, values, NULL);
 }
 
-static struct verdict check_existence(struct decide *d, const struct change *change) {
+static struct verdict check_name(struct decide *d, const struct change *change) {
     int64_t id;
     switch (change->type) {
-    case CONFIG_TOPIC:
+    case CONFIG_TOPIC: {
         if (change->name.size == 0) return VERDICT(KAFKA_INVALID_REQUEST, "a topic's name must not be empty");
-        return image_topic(d->image, change->name) ? FINE : VERDICT(KAFKA_UNKNOWN_TOPIC_OR_PARTITION, "there is no topic %.*s", SPAN_ARGS(change->name));
+        struct span why = decide_check_topic_name(d, change->name);
+        return why.data ? (struct verdict){KAFKA_INVALID_TOPIC_EXCEPTION, why} : FINE;
+    }
     case CONFIG_BROKER:
         if (change->name.size == 0) return FINE; /* for all of them */
         if (!config_parse_integer(change->name, &id) || id < 0 || id > INT32_MAX)
             return VERDICT(KAFKA_INVALID_REQUEST, "%.*s is not a broker's id", SPAN_ARGS(change->name));
-        return image_broker(d->image, (broker_id)id) ? FINE : VERDICT(KAFKA_BROKER_ID_NOT_REGISTERED, "broker %lld is not registered", (long long)id);
+        return FINE;
     default:
         return change->name.size ? FINE : VERDICT(KAFKA_INVALID_REQUEST, "the resource's name must not be empty");
     }
 }
 
-/* What ELR and directories stand on. */
+static struct verdict check_existence(struct decide *d, const struct change *change) {
+    int64_t id;
+    if (change->type == CONFIG_TOPIC && !image_topic(d->image, change->name))
+        return VERDICT(KAFKA_UNKNOWN_TOPIC_OR_PARTITION, "there is no topic %.*s", SPAN_ARGS(change->name));
+    if (change->type == CONFIG_BROKER && change->name.size && config_parse_integer(change->name, &id) && !image_broker(d->image, (broker_id)id))
+        return VERDICT(KAFKA_BROKER_ID_NOT_REGISTERED, "broker %lld is not registered", (long long)id);
+    return FINE;
+}
+
+/* Kafka answers a key that client metrics do not have with another error than a value that does not fit. */
+static enum kafka_error metrics_error(const struct config_values *values) {
+    for (uint32_t i = 0; i < values->count; i++)
+        if (!config_find(SCOPE_CLIENT_METRICS, values->entries[i].name)) return KAFKA_INVALID_REQUEST;
+    return KAFKA_INVALID_CONFIG;
+}
+
+static struct verdict check_client_metrics(struct decide *d, const struct config_values *values) {
+    char words[384];
+    struct text why;
+    text_init(&why, words, sizeof words);
+    enum config_verdict verdict = config_check_client_metrics(values, &why);
+    if (verdict == CONFIG_FINE) return FINE;
+    return (struct verdict){verdict == CONFIG_REFUSED ? KAFKA_INVALID_REQUEST : KAFKA_INVALID_CONFIG, decide_keep(d, &why)};
+}
+
+/* What ELR and directories stand on. What can be changed at run time at all, the broker has judged (config_check_broker). */
 static struct verdict check_broker_rules(struct decide *d, const struct change *change) {
     for (uint32_t i = 0; i < change->count; i++) {
         const struct config_record *r = &change->records[i];
@@ -78,10 +107,6 @@ static struct verdict check_broker_rules(struct decide *d, const struct change *
         }
         if (span_equal(r->name, SPAN_LITERAL("cordoned.log.dirs")) && !mv_has_cordoned(decide_mv(d)))
             return VERDICT(KAFKA_INVALID_CONFIG, "cordoned.log.dirs can be set from metadata.version 4.3-IV0 on");
-        const struct config_key *key = config_find(SCOPE_BROKER, r->name);
-        if (key && key->mode == CONFIG_READ_ONLY) return VERDICT(KAFKA_INVALID_REQUEST, "%s cannot be changed at run time", key->name);
-        if (key && key->mode == CONFIG_PER_BROKER && change->name.size == 0)
-            return VERDICT(KAFKA_INVALID_REQUEST, "%s can only be set for a single broker", key->name);
     }
     return FINE;
 }
@@ -100,9 +125,12 @@ static void clear_elr(struct decide *d, const struct change *change) {
 static struct verdict carry_out(struct decide *d, struct change *change, const struct config_values *before) {
     enum config_scope scope;
     if (!scope_of(change->type, &scope)) return VERDICT(KAFKA_INVALID_REQUEST, "resources of type %d have no configs here", change->type);
+    struct verdict verdict = check_name(d, change);
+    if (verdict.error) return verdict;
     struct span why = check_values(d, scope, &change->after, before);
-    if (why.data) return (struct verdict){KAFKA_INVALID_CONFIG, why};
-    struct verdict verdict = check_existence(d, change);
+    if (why.data) return (struct verdict){scope == SCOPE_CLIENT_METRICS ? metrics_error(&change->after) : KAFKA_INVALID_CONFIG, why};
+    if (scope == SCOPE_CLIENT_METRICS) verdict = check_client_metrics(d, &change->after);
+    if (!verdict.error) verdict = check_existence(d, change);
     if (!verdict.error && change->type == CONFIG_BROKER) verdict = check_broker_rules(d, change);
     if (verdict.error) return verdict;
     for (uint32_t i = 0; i < change->count; i++) decide_record(d, &config_record_message, 0, &change->records[i]);
@@ -147,43 +175,25 @@ static bool said_twice(const struct incremental_alter_configs_request_alter_conf
     return false;
 }
 
-/* The list with items added (those it has are left out) or taken away. */
-static struct span edit_list(struct decide *d, struct span list, struct span items, bool adds) {
-    uint8_t *text = decide_alloc(d, list.size + items.size + 2, 1);
-    if (!text) return (struct span){0};
-    size_t size = 0;
-    struct span rest = list, one;
-    while (config_list_next(&rest, &one)) {
-        if (one.size == 0 || (!adds && config_list_contains(items, one))) continue;
-        if (size) text[size++] = ',';
-        memcpy(text + size, one.data, one.size);
-        size += one.size;
-    }
-    for (rest = items; adds && config_list_next(&rest, &one);) {
-        if (config_list_contains((struct span){text, size}, one)) continue;
-        if (size) text[size++] = ',';
-        if (one.size) memcpy(text + size, one.data, one.size);
-        size += one.size;
-    }
-    return (struct span){text, size};
-}
-
 static struct verdict apply_op(struct decide *d, struct change *change, const struct config_values *before,
                                const struct incremental_alter_configs_request_alterable_config *op) {
-    if (op->config_operation == OP_DELETE) {
+    if (op->config_operation == CONFIG_DELETE) {
         set_value(d, change, before, op->name, (struct span){0});
         return FINE;
     }
-    if (op->config_operation == OP_SET) {
+    if (op->config_operation == CONFIG_SET) {
         set_value(d, change, before, op->name, op->value);
         return FINE;
     }
     enum config_scope scope;
     const struct config_key *key = scope_of(change->type, &scope) ? config_find(scope, op->name) : NULL;
-    if (!key || key->type != CONFIG_TYPE_LIST) return VERDICT(KAFKA_INVALID_CONFIG, "%.*s is not a list", SPAN_ARGS(op->name));
+    bool edits_lists = key && key->type == CONFIG_TYPE_LIST && scope != SCOPE_CLIENT_METRICS; /* whose lists Kafka takes as a whole only */
+    if (!edits_lists) return VERDICT(KAFKA_INVALID_CONFIG, "%.*s is not a list", SPAN_ARGS(op->name));
     struct span base;
     if (!config_values_get(before, op->name, &base)) base = config_default(key);
-    set_value(d, change, before, op->name, edit_list(d, base, op->value, op->config_operation == OP_APPEND));
+    struct span list = config_list_edit(d->arena, base, op->value, op->config_operation == CONFIG_APPEND);
+    if (!list.data) d->failed = true;
+    else set_value(d, change, before, op->name, list);
     return FINE;
 }
 
@@ -193,9 +203,9 @@ static struct verdict alter_incrementally(struct decide *d, const struct increme
     if (!start(d, &change, in->resource_type, in->resource_name, in->configs_count, &before)) return FINE;
     for (int32_t i = 0; i < in->configs_count; i++) {
         if (said_twice(in, i)) return VERDICT(KAFKA_INVALID_REQUEST, "%.*s is changed more than once", SPAN_ARGS(in->configs[i].name));
-        if (in->configs[i].config_operation < OP_SET || in->configs[i].config_operation > OP_SUBTRACT)
+        if (in->configs[i].config_operation < CONFIG_SET || in->configs[i].config_operation > CONFIG_SUBTRACT)
             return VERDICT(KAFKA_INVALID_REQUEST, "there is no operation %d", in->configs[i].config_operation);
-        if (in->configs[i].config_operation != OP_DELETE && !in->configs[i].value.data)
+        if (in->configs[i].config_operation != CONFIG_DELETE && !in->configs[i].value.data)
             return VERDICT(KAFKA_INVALID_REQUEST, "%.*s: a value is wanted", SPAN_ARGS(in->configs[i].name));
     }
     for (int32_t i = 0; i < in->configs_count && !d->failed; i++) {

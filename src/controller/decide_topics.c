@@ -32,7 +32,7 @@ static struct span uuid_span(const struct uuid *id) {
 
 /* ---- names */
 
-static struct span check_name(struct decide *d, struct span name) {
+struct span decide_check_topic_name(struct decide *d, struct span name) {
     if (name.size == 0) return SPAN_LITERAL("a topic's name must not be empty");
     if (span_equal(name, SPAN_LITERAL(".")) || span_equal(name, SPAN_LITERAL(".."))) return SPAN_LITERAL("a topic's name must not be '.' or '..'");
     if (name.size > TOPIC_NAME_BYTES_MAX) return decide_text(d, "a topic's name has at most %d characters, this one has %zu", TOPIC_NAME_BYTES_MAX, name.size);
@@ -234,7 +234,7 @@ static void tell_configs(struct decide *d, struct wish *wish) {
 static struct refusal create_one(struct decide *d, struct wish *wish) {
     struct span name = wish->in->name;
     if (image_topic(d->image, name)) return REFUSAL(KAFKA_TOPIC_ALREADY_EXISTS, decide_text(d, "topic %.*s exists already", SPAN_ARGS(name)));
-    struct span why = check_name(d, name);
+    struct span why = decide_check_topic_name(d, name);
     if (why.data) return REFUSAL(KAFKA_INVALID_TOPIC_EXCEPTION, why);
     char copy[TOPIC_NAME_BYTES_MAX];
     memcpy(copy, name.data, name.size);

@@ -213,13 +213,6 @@ static bool wrong_choice(const struct config_key *key, struct span value, struct
     return wrong(key, value, why, words);
 }
 
-static bool repeats(struct span list) {
-    for (struct span rest = list, one; config_list_next(&rest, &one);)
-        for (struct span later = rest, other; config_list_next(&later, &other);)
-            if (span_equal(one, other)) return true;
-    return false;
-}
-
 /* [partition]:[broker],... or *; each a whole number that is not negative. */
 static bool are_throttled_replicas(struct span value) {
     if (span_equal(trimmed(value), SPAN_LITERAL("*"))) return true;
@@ -250,7 +243,7 @@ bool config_validate(const struct config_key *key, struct span value, struct tex
     case CHECK_LIST_OF:
         for (struct span rest = value, one; config_list_next(&rest, &one);)
             if (!is_one_of(key, one)) return wrong_choice(key, value, why);
-        return !repeats(value) || wrong(key, value, why, "no value may come twice");
+        return true;
     case CHECK_THROTTLED:
         return are_throttled_replicas(value) || wrong(key, value, why, "allowed are *, or a list of partition:broker");
     case CHECK_OFFSET_RESET: {

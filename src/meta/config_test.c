@@ -67,7 +67,6 @@ static const struct refusal refusals[] = {
     {SCOPE_TOPIC, "segment.bytes", "2147483648", "segment.bytes is \"2147483648\": a whole number of 32 bits is wanted"},
     {SCOPE_TOPIC, "min.cleanable.dirty.ratio", "1.5", "min.cleanable.dirty.ratio is \"1.5\": allowed are numbers from 0 to 1"},
     {SCOPE_TOPIC, "cleanup.policy", "delete,burn", "cleanup.policy is \"delete,burn\": allowed are compact,delete"},
-    {SCOPE_TOPIC, "cleanup.policy", "delete,delete", "cleanup.policy is \"delete,delete\": no value may come twice"},
     {SCOPE_TOPIC, "compression.type", "Zstd", "compression.type is \"Zstd\": allowed are uncompressed,zstd,lz4,snappy,gzip,producer"},
     {SCOPE_TOPIC, "compression.gzip.level", "0", "compression.gzip.level is \"0\": allowed are numbers from 1 to 9, and -1"},
     {SCOPE_TOPIC, "preallocate", "yes", "preallocate is \"yes\": allowed are true and false"},
@@ -321,4 +320,89 @@ TEST(feature_levels_are_those_of_kafka) {
     assert_int_equal(feature_default(feature_find(SPAN_LITERAL("transaction.version")), 23), 0);
     assert_null(feature_find(SPAN_LITERAL("no.such.version")));
     for (size_t i = 1; i < FEATURES_COUNT; i++) assert_true(strcmp(features[i - 1].name, features[i].name) < 0);
+}
+
+struct broker_edit {
+    bool for_one;
+    enum config_op op;
+    const char *key, *value;
+    enum config_verdict verdict;
+};
+/* As Apache Kafka 4.4 answers each of these, on a broker whose file says num.io.threads=8 and log.dirs=/a,/b. */
+static const struct broker_edit broker_edits[] = {
+    {true, CONFIG_SET, "log.retention.ms", "100000", CONFIG_FINE},
+    {true, CONFIG_SET, "log.retention.ms", "x", CONFIG_REFUSED},
+    {true, CONFIG_SET, "broker.id", "5", CONFIG_REFUSED},
+    {true, CONFIG_DELETE, "broker.id", "", CONFIG_FINE},
+    {true, CONFIG_SET, "log.retention.hours", "5", CONFIG_REFUSED},
+    {true, CONFIG_SET, "advertised.listeners", "PLAINTEXT://a:9", CONFIG_REFUSED},
+    {true, CONFIG_SET, "somebody.elses", "1", CONFIG_FINE},
+    {true, CONFIG_SET, "num.io.threads", "16", CONFIG_FINE},
+    {true, CONFIG_SET, "num.io.threads", "17", CONFIG_REFUSED},
+    {true, CONFIG_SET, "num.io.threads", "3", CONFIG_REFUSED},
+    {false, CONFIG_SET, "num.io.threads", "1000", CONFIG_FINE},
+    {false, CONFIG_SET, "num.io.threads", "0", CONFIG_REFUSED},
+    {true, CONFIG_SET, "ssl.keystore.location", "/x", CONFIG_REFUSED},
+    {true, CONFIG_SET, "listener.name.plaintext.ssl.keystore.location", "/x", CONFIG_FINE},
+    {false, CONFIG_SET, "listener.name.plaintext.ssl.keystore.location", "/x", CONFIG_REFUSED},
+    {false, CONFIG_SET, "listener.name.plaintext.max.connections", "500", CONFIG_FINE},
+    {false, CONFIG_SET, "listener.name.plaintext.max.connections", "few", CONFIG_REFUSED},
+    {true, CONFIG_SET, "compression.type", "foo", CONFIG_REFUSED},
+    {true, CONFIG_APPEND, "log.cleanup.policy", "compact", CONFIG_FINE},
+    {true, CONFIG_APPEND, "log.cleanup.policy", "burn", CONFIG_REFUSED},
+    {true, CONFIG_APPEND, "log.retention.ms", "1", CONFIG_INVALID},
+    {true, CONFIG_SET, "metric.reporters", "x", CONFIG_REFUSED},
+    {true, CONFIG_SET, "principal.builder.class", "x", CONFIG_REFUSED},
+    {true, CONFIG_SET, "cordoned.log.dirs", "*", CONFIG_FINE},
+    {true, CONFIG_SET, "cordoned.log.dirs", "/a", CONFIG_FINE},
+    {true, CONFIG_SET, "cordoned.log.dirs", "/nope", CONFIG_REFUSED},
+    {false, CONFIG_SET, "cordoned.log.dirs", "*", CONFIG_REFUSED},
+    {false, CONFIG_SET, "sasl.jaas.config", "x", CONFIG_REFUSED},
+    {true, CONFIG_SET, "max.connections", "0", CONFIG_REFUSED},
+    {true, CONFIG_SET, "max.connections", "1", CONFIG_FINE},
+    {true, CONFIG_SET, "max.connections.per.ip", "0", CONFIG_REFUSED},
+    {true, CONFIG_SET, "max.connections.per.ip.overrides", "127.0.0.1:5", CONFIG_FINE},
+    {true, CONFIG_SET, "max.connections.per.ip.overrides", "nobody", CONFIG_REFUSED},
+    {true, CONFIG_SET, "max.connections.per.ip.overrides", "x:y", CONFIG_REFUSED},
+    {true, CONFIG_SET, "log.cleaner.dedupe.buffer.size", "1048575", CONFIG_REFUSED},
+    {true, CONFIG_SET, "log.cleaner.dedupe.buffer.size", "1048576", CONFIG_FINE},
+    {false, CONFIG_SET, "follower.replication.throttled.rate", "1000", CONFIG_FINE},
+    {true, CONFIG_SET, "sasl.jaas.config", "x", CONFIG_FINE},
+};
+
+/* A running broker takes and refuses the changes that Apache Kafka takes and refuses: asked one by one; each refusal says
+ * why in words that name the key. */
+TEST(config_changes_of_a_broker_are_judged) {
+    struct bench b;
+    bench_open(&b);
+    assert_int_equal(config_values_set(&b.values, SPAN_LITERAL("num.io.threads"), SPAN_LITERAL("8")), ERR_NONE);
+    assert_int_equal(config_values_set(&b.values, SPAN_LITERAL("log.dirs"), SPAN_LITERAL("/a,/b")), ERR_NONE);
+    struct image *image = delta_current(b.delta);
+    struct config_view view = {.image = image, .values = &b.values, .broker = 3};
+    for (size_t i = 0; i < countof(broker_edits); i++) {
+        const struct broker_edit *e = &broker_edits[i];
+        text_init(&b.why, b.words, sizeof b.words);
+        struct config_edit edit = {.name = span_text(e->key), .value = span_text(e->value), .op = e->op};
+        enum config_verdict verdict = config_check_broker(&view, e->for_one, &edit, 1, &b.arena, &b.why);
+        if (verdict != e->verdict) fail_msg("%s %s %s: %d (%s)", e->for_one ? "one" : "all", e->key, e->value, verdict, b.words);
+        assert_true((verdict == CONFIG_FINE) == (b.why.size == 0));
+    }
+    image_drop(image);
+    bench_close(&b);
+}
+
+/* Lists grow without saying anything twice, and shrink. */
+TEST(config_lists_are_edited) {
+    struct bench b;
+    bench_open(&b);
+    static const struct { const char *list, *items, *after; bool adds; } edits[] = {
+        {"delete", "compact", "delete,compact", true}, {"delete", "delete", "delete", true},     {"", "a", "a", true},
+        {"a,b,c", "b", "a,c", false},                  {"a", "a", "", false},                    {"a, b", "b,c", "a,b,c", true},
+    };
+    for (size_t i = 0; i < countof(edits); i++)
+        assert_span(config_list_edit(&b.arena, span_text(edits[i].list), span_text(edits[i].items), edits[i].adds), edits[i].after);
+    assert_span(config_base_name(SPAN_LITERAL("listener.name.a.ssl.key.password")), "ssl.key.password");
+    assert_span(config_base_name(SPAN_LITERAL("listener.name.a")), "listener.name.a");
+    assert_span(config_base_name(SPAN_LITERAL("log.dirs")), "log.dirs");
+    bench_close(&b);
 }

@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "meta/config.h"
+#include "meta/config_change.h"
 #include "meta/delta.h"
 #include "meta/feature.h"
 #include "meta/image.h"

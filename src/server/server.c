@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SHUTDOWN_MS = 5000, QUORUM_STOP_MS = 1000, CONNECTIONS_GRACE_MS = 1000, MAILBOX_MESSAGES = 1024, WHY_BYTES = 512,
+enum { RETENTION_FIRST_MS = 30000, SHUTDOWN_MS = 5000, QUORUM_STOP_MS = 1000, CONNECTIONS_GRACE_MS = 1000, MAILBOX_MESSAGES = 1024, WHY_BYTES = 512,
        LISTEN_ATTEMPTS = 100, LISTEN_AGAIN_MS = 20 };
 
 /* What a shard has, and its way through the end: told by message, tells by message. */
@@ -247,6 +247,7 @@ static void read_node(struct server *server) {
     node->replica_lag_ms_max = config_number(&view, KEY_replica_lag_time_max_ms);
     node->page_cache = settings->page_cache;
     node->trace = server->options.trace;
+    node->log_level = 2;
     node->num_partitions = (int32_t)config_number(&view, KEY_num_partitions);
     node->default_replication = (int32_t)config_number(&view, KEY_default_replication_factor);
     node->offsets_partitions = (int32_t)config_number(&view, KEY_offsets_topic_num_partitions);
@@ -271,6 +272,8 @@ static enum err open_shards(struct server *server) {
         .recovery_checkpoint_ms = config_number(&view, KEY_log_flush_offset_checkpoint_interval_ms),
         .high_watermark_ms = config_number(&view, KEY_replica_high_watermark_checkpoint_interval_ms),
         .retention_check_ms = config_number(&view, KEY_log_retention_check_interval_ms),
+        .retention_first_ms = config_number(&view, KEY_log_retention_check_interval_ms) < RETENTION_FIRST_MS
+                                  ? config_number(&view, KEY_log_retention_check_interval_ms) : RETENTION_FIRST_MS,
         .producer_expiration_ms = config_number(&view, KEY_producer_id_expiration_ms),
     };
     struct net_limits limits = {.frame_bytes_max = (uint32_t)server->node.request_bytes_max, .idle_ms = config_number(&view, KEY_connections_max_idle_ms)};

@@ -1,0 +1,279 @@
+#include "meta/config_change.h"
+#include <string.h>
+
+struct span config_list_edit(struct arena *arena, struct span list, struct span items, bool adds) {
+    uint8_t *text = arena_alloc(arena, list.size + items.size + 2);
+    if (!text) return (struct span){0};
+    size_t size = 0;
+    struct span rest = list, one;
+    while (config_list_next(&rest, &one)) {
+        if (one.size == 0 || (!adds && config_list_contains(items, one))) continue;
+        if (size) text[size++] = ',';
+        memcpy(text + size, one.data, one.size);
+        size += one.size;
+    }
+    for (rest = items; adds && config_list_next(&rest, &one);) {
+        if (config_list_contains((struct span){text, size}, one)) continue;
+        if (size) text[size++] = ',';
+        if (one.size) memcpy(text + size, one.data, one.size);
+        size += one.size;
+    }
+    return (struct span){text, size};
+}
+
+struct span config_base_name(struct span name) {
+    struct span prefix = SPAN_LITERAL("listener.name.");
+    if (name.size <= prefix.size || memcmp(name.data, prefix.data, prefix.size) != 0) return name;
+    struct span rest = {name.data + prefix.size, name.size - prefix.size};
+    const uint8_t *dot = memchr(rest.data, '.', rest.size);
+    if (!dot || dot == rest.data) return name;
+    return (struct span){dot + 1, rest.size - (size_t)(dot + 1 - rest.data)};
+}
+
+/* ---- what a running broker can take */
+
+/* Keys and certificates belong to a listener, and are changed by its name only. */
+static bool wants_listener(const struct config_key *key) {
+    static const char *const prefixes[] = {"ssl.key.", "ssl.keystore.", "ssl.truststore."};
+    for (size_t i = 0; i < countof(prefixes); i++)
+        if (strncmp(key->name, prefixes[i], strlen(prefixes[i])) == 0) return true;
+    return false;
+}
+
+/* Kafka's pools of threads grow and shrink by at most half at a time: tools and runbooks count on the refusal. */
+static bool is_pool_size(const struct config_key *key) {
+    static const enum config_id pools[] = {KEY_num_io_threads, KEY_num_network_threads, KEY_num_replica_fetchers,
+                                           KEY_num_recovery_threads_per_data_dir, KEY_background_threads, KEY_log_cleaner_threads};
+    for (size_t i = 0; i < countof(pools); i++)
+        if (key == config_key(pools[i])) return true;
+    return false;
+}
+
+/* Quotas of replication are documented as a broker's own, and taken for all. */
+bool config_is_for_one_broker(const struct config_key *key) {
+    return key->mode == CONFIG_PER_BROKER && key != config_key(KEY_follower_replication_throttled_rate) &&
+           key != config_key(KEY_leader_replication_throttled_rate) && key != config_key(KEY_replica_alter_log_dirs_io_max_bytes_per_second);
+}
+
+static bool is_listed(const struct config_view *view, struct span dir) {
+    return config_list_contains(config_text(view, KEY_log_dirs, NULL), dir) ||
+           (!config_text(view, KEY_log_dirs, NULL).data && config_list_contains(config_text(view, KEY_log_dir, NULL), dir));
+}
+
+static bool check_cordoned(const struct config_view *view, struct span dirs, struct text *why) {
+    bool all = false;
+    uint32_t count = 0;
+    for (struct span rest = dirs, one; config_list_next(&rest, &one); count++) {
+        if (span_equal(one, SPAN_LITERAL("*"))) {
+            all = true;
+        } else if (!is_listed(view, one)) {
+            text_add(why, "cordoned.log.dirs: %.*s is not one of log.dirs", (int)(one.size < 128 ? one.size : 128), (const char *)one.data);
+            return false;
+        }
+    }
+    if (all && count > 1) {
+        text_add(why, "cordoned.log.dirs: * stands for all directories, nothing else may stand beside it");
+        return false;
+    }
+    return true;
+}
+
+/* host:number, ... */
+static bool are_overrides(struct span list) {
+    for (struct span one; config_list_next(&list, &one);) {
+        const uint8_t *colon = one.size ? memrchr(one.data, ':', one.size) : NULL;
+        int64_t number;
+        if (!colon || colon == one.data || !config_parse_integer((struct span){colon + 1, one.size - (size_t)(colon + 1 - one.data)}, &number)) return false;
+    }
+    return true;
+}
+
+/* What Kafka asks of a few keys besides their range. */
+static bool check_alone(const struct config_view *view, const struct config_key *key, struct span value, struct text *why) {
+    int64_t number = -1;
+    bool is_number = config_parse_integer(value, &number);
+    if (key == config_key(KEY_max_connections_per_ip_overrides) && !are_overrides(value)) {
+        text_add(why, "%s: a list of host:number is wanted", key->name);
+        return false;
+    }
+    if (key == config_key(KEY_max_connections) && is_number && number <= 0) {
+        text_add(why, "%s is %lld: without connections nobody could change it back", key->name, (long long)number);
+        return false;
+    }
+    if (key == config_key(KEY_max_connections_per_ip) && is_number && number == 0 && config_text(view, KEY_max_connections_per_ip_overrides, NULL).size == 0) {
+        text_add(why, "%s can be 0 only where max.connections.per.ip.overrides lets somebody in", key->name);
+        return false;
+    }
+    if (key == config_key(KEY_log_cleaner_dedupe_buffer_size) && is_number && number / config_number(view, KEY_log_cleaner_threads) < 1 << 20) {
+        text_add(why, "%s is %lld: each of the cleaner's threads needs 1048576 at least", key->name, (long long)number);
+        return false;
+    }
+    return true;
+}
+
+/* The value that the key gets: is it one that it may have, and that this process can change to? */
+static bool check_value(const struct config_view *view, bool for_one, const struct config_key *key, struct span value, struct text *why) {
+    if (!config_validate(key, value, why)) return false;
+    if (key == config_key(KEY_listeners) || key == config_key(KEY_listener_security_protocol_map)) {
+        text_add(why, "%s cannot be changed at run time: change the file and start again", key->name);
+        return false;
+    }
+    bool names_class = key->type == CONFIG_TYPE_CLASS || key == config_key(KEY_metric_reporters) || key == config_key(KEY_config_providers);
+    if (names_class && value.size && !span_equal(value, config_default(key))) {
+        text_add(why, "%s: no class of the JVM can be loaded here", key->name);
+        return false;
+    }
+    if (!check_alone(view, key, value, why)) return false;
+    if (key == config_key(KEY_cordoned_log_dirs)) return check_cordoned(view, value, why);
+    int64_t after, now = config_number(view, (enum config_id)(key - config_key(0)));
+    if (for_one && is_pool_size(key) && config_parse_integer(value, &after) && now > 0 && (after > now * 2 || after < now / 2)) {
+        text_add(why, "%s is %lld now: at one time it can at most be doubled or halved, not become %lld", key->name, (long long)now, (long long)after);
+        return false;
+    }
+    return true;
+}
+
+enum config_verdict config_check_broker(const struct config_view *view, bool for_one, const struct config_edit *edits, uint32_t count,
+                                        struct arena *arena, struct text *why) {
+    for (uint32_t i = 0; i < count; i++) {
+        const struct config_edit *edit = &edits[i];
+        if (edit->op == CONFIG_DELETE) continue; /* taking back is always possible */
+        struct span base = config_base_name(edit->name);
+        bool of_listener = base.size != edit->name.size;
+        const struct config_key *key = config_find(SCOPE_BROKER, base);
+        int shown = (int)(edit->name.size < 128 ? edit->name.size : 128);
+        if ((edit->op == CONFIG_APPEND || edit->op == CONFIG_SUBTRACT) && (!key || key->type != CONFIG_TYPE_LIST)) {
+            text_add(why, "%.*s is not a list", shown, (const char *)edit->name.data);
+            return CONFIG_INVALID;
+        }
+        if (!key) continue; /* somebody's plug-in knows it */
+        if (key->mode == CONFIG_READ_ONLY && !of_listener) {
+            text_add(why, "%s cannot be changed at run time", key->name);
+            return CONFIG_REFUSED;
+        }
+        if (wants_listener(key) && !of_listener) {
+            text_add(why, "%s can only be changed for one listener, as listener.name.NAME.%s", key->name, key->name);
+            return CONFIG_REFUSED;
+        }
+        if (!for_one && config_is_for_one_broker(key)) {
+            text_add(why, "%s can only be set for a single broker", key->name);
+            return CONFIG_REFUSED;
+        }
+        struct span value = edit->value;
+        if (edit->op != CONFIG_SET) {
+            char id[16];
+            struct text text;
+            text_init(&text, id, sizeof id);
+            if (for_one) text_add(&text, "%d", view->broker);
+            const struct image_config *set = view->image ? image_config(view->image, CONFIG_BROKER, span_of(id, text.size), edit->name) : NULL;
+            value = config_list_edit(arena, set ? set->value : config_default(key), edit->value, edit->op == CONFIG_APPEND);
+            if (!value.data) return CONFIG_NO_MEMORY;
+        }
+        if (!check_value(view, for_one, key, value, why)) return CONFIG_REFUSED;
+    }
+    return CONFIG_FINE;
+}
+
+/* ---- groups: what each may have lies between what the brokers allow */
+
+struct bounds { const char *name; enum config_id low, high; };
+#define NO_BOUND KEYS_COUNT
+static const struct bounds group_bounds[] = {
+    {"consumer.session.timeout.ms", KEY_group_consumer_min_session_timeout_ms, KEY_group_consumer_max_session_timeout_ms},
+    {"consumer.heartbeat.interval.ms", KEY_group_consumer_min_heartbeat_interval_ms, KEY_group_consumer_max_heartbeat_interval_ms},
+    {"consumer.assignment.interval.ms", KEY_group_consumer_min_assignment_interval_ms, KEY_group_consumer_max_assignment_interval_ms},
+    {"share.session.timeout.ms", KEY_group_share_min_session_timeout_ms, KEY_group_share_max_session_timeout_ms},
+    {"share.heartbeat.interval.ms", KEY_group_share_min_heartbeat_interval_ms, KEY_group_share_max_heartbeat_interval_ms},
+    {"share.assignment.interval.ms", KEY_group_share_min_assignment_interval_ms, KEY_group_share_max_assignment_interval_ms},
+    {"share.record.lock.duration.ms", KEY_group_share_min_record_lock_duration_ms, KEY_group_share_max_record_lock_duration_ms},
+    {"share.partition.max.record.locks", KEY_group_share_min_partition_max_record_locks, KEY_group_share_max_partition_max_record_locks},
+    {"share.delivery.count.limit", KEY_group_share_min_delivery_count_limit, KEY_group_share_max_delivery_count_limit},
+    {"streams.session.timeout.ms", KEY_group_streams_min_session_timeout_ms, KEY_group_streams_max_session_timeout_ms},
+    {"streams.heartbeat.interval.ms", KEY_group_streams_min_heartbeat_interval_ms, KEY_group_streams_max_heartbeat_interval_ms},
+    {"streams.assignment.interval.ms", KEY_group_streams_min_assignment_interval_ms, KEY_group_streams_max_assignment_interval_ms},
+    {"streams.num.standby.replicas", NO_BOUND, KEY_group_streams_max_standby_replicas},
+    {"streams.num.warmup.replicas", NO_BOUND, KEY_group_streams_max_warmup_replicas},
+    {"streams.task.offset.interval.ms", KEY_group_streams_min_task_offset_interval_ms, NO_BOUND},
+};
+
+bool config_check_group(const struct config_view *view, const struct config_values *values, struct text *why) {
+    struct span value;
+    int64_t number;
+    for (size_t i = 0; i < countof(group_bounds); i++) {
+        const struct bounds *bounds = &group_bounds[i];
+        if (!config_values_get(values, span_text(bounds->name), &value) || !config_parse_integer(value, &number)) continue;
+        if (bounds->low != NO_BOUND && number < config_number(view, bounds->low)) {
+            text_add(why, "%s is %lld: it must not be below %s, which is %lld", bounds->name, (long long)number, config_key(bounds->low)->name,
+                     (long long)config_number(view, bounds->low));
+            return false;
+        }
+        if (bounds->high != NO_BOUND && number > config_number(view, bounds->high)) {
+            text_add(why, "%s is %lld: it must not be above %s, which is %lld", bounds->name, (long long)number, config_key(bounds->high)->name,
+                     (long long)config_number(view, bounds->high));
+            return false;
+        }
+    }
+    if (config_values_get(values, SPAN_LITERAL("streams.assignor.name"), &value) && !config_list_contains(config_text(view, KEY_group_streams_assignors, NULL), value)) {
+        text_add(why, "streams.assignor.name: %.*s is not one of group.streams.assignors", (int)(value.size < 128 ? value.size : 128), (const char *)value.data);
+        return false;
+    }
+    if (config_values_get(values, SPAN_LITERAL("errors.deadletterqueue.topic.name"), &value) && value.size >= 2 && memcmp(value.data, "__", 2) == 0) {
+        text_add(why, "errors.deadletterqueue.topic.name: internal topics take no rejected records");
+        return false;
+    }
+    return true;
+}
+
+/* ---- subscriptions of client metrics */
+
+/* Brackets close, nothing is repeated that is not there, no escape ends the text. */
+static bool is_pattern(struct span text) {
+    uint32_t depth = 0;
+    bool in_class = false, has_atom = false;
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t c = text.data[i];
+        if (c == '\\') {
+            if (++i == text.size) return false;
+            has_atom = true;
+        } else if (in_class) {
+            if (c == ']') in_class = false;
+        } else if (c == '[') {
+            in_class = has_atom = true;
+        } else if (c == '(') {
+            depth++;
+            has_atom = i + 1 < text.size && text.data[i + 1] == '?';
+        } else if (c == ')') {
+            if (depth-- == 0) return false;
+            has_atom = true;
+        } else if ((c == '*' || c == '+' || c == '?') && !has_atom) {
+            return false;
+        } else {
+            has_atom = c != '|' && c != '^';
+        }
+    }
+    return depth == 0 && !in_class;
+}
+
+enum config_verdict config_check_client_metrics(const struct config_values *values, struct text *why) {
+    static const char attributes[] = "client_instance_id,client_id,client_software_name,client_software_version,client_source_address,client_source_port";
+    enum { INTERVAL_MS_MIN = 100, INTERVAL_MS_MAX = 3600000 };
+    struct span value;
+    int64_t interval;
+    if (config_values_get(values, SPAN_LITERAL("interval.ms"), &value) && config_parse_integer(value, &interval) &&
+        (interval < INTERVAL_MS_MIN || interval > INTERVAL_MS_MAX)) {
+        text_add(why, "interval.ms is %lld: allowed are numbers from %d to %d", (long long)interval, INTERVAL_MS_MIN, INTERVAL_MS_MAX);
+        return CONFIG_REFUSED;
+    }
+    if (!config_values_get(values, SPAN_LITERAL("match"), &value)) return CONFIG_FINE;
+    for (struct span one; config_list_next(&value, &one);) {
+        const uint8_t *equals = one.size ? memchr(one.data, '=', one.size) : NULL;
+        struct span name = {one.data, equals ? (size_t)(equals - one.data) : 0};
+        while (name.size && name.data[name.size - 1] == ' ') name.size--;
+        if (equals && config_list_contains(span_text(attributes), name) &&
+            is_pattern((struct span){equals + 1, one.size - (size_t)(equals + 1 - one.data)}))
+            continue;
+        text_add(why, "match: \"%.*s\" is not an attribute of clients, '=' and a pattern", (int)(one.size < 128 ? one.size : 128), (const char *)one.data);
+        return CONFIG_INVALID;
+    }
+    return CONFIG_FINE;
+}
