@@ -1,8 +1,10 @@
 #include "cli/cli.h"
 #include "cli/console.h"
+#include "cli/configs.h"
 #include "cli/dump.h"
 #include "cli/groups.h"
 #include "cli/storage.h"
+#include "cli/tools.h"
 #include "cli/topics.h"
 #include <string.h>
 
@@ -11,6 +13,10 @@ static int (*const runs[TOOLS_COUNT])(struct args *args) = {
     [TOOL_console_producer] = console_producer_run,
     [TOOL_console_consumer] = console_consumer_run,
     [TOOL_consumer_groups] = groups_run,
+    [TOOL_configs] = configs_run,
+    [TOOL_get_offsets] = get_offsets_run,
+    [TOOL_delete_records] = delete_records_run,
+    [TOOL_log_dirs] = log_dirs_run,
     [TOOL_dump] = tool_dump,
     [TOOL_storage_info] = storage_info_run,
     [TOOL_storage_format] = storage_format_run,

@@ -1,0 +1,7 @@
+/* cli/tools.h - the entries of tools that are one file and need no header of their own. Each answers the exit status. */
+#pragma once
+#include "cli/args.h"
+
+int get_offsets_run(struct args *args);
+int delete_records_run(struct args *args);
+int log_dirs_run(struct args *args);
