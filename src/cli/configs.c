@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_BROKER_LOGGER = 8, RESOURCE_CLIENT_METRICS = 16, RESOURCE_GROUP = 32, CONFIG_SET = 0, CONFIG_DELETE = 1 };
+enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_BROKER_LOGGER = 8, RESOURCE_CLIENT_METRICS = 16, RESOURCE_GROUP = 32, OPERATION_SET = 0, OPERATION_DELETE = 1 };
 
 /* In the order in which Kafka's tool looks at the options. */
 static const struct { const char *kind, *option, *defaults; int8_t resource; enum config_source own; } entities[ENTITY_KINDS] = {
@@ -305,12 +305,12 @@ static bool alter_resource(struct configs *configs) {
     for (uint32_t i = 0; i < configs->added_count; i++, count++) {
         resource.configs[count].name = configs->added[i].name;
         resource.configs[count].value = configs->added[i].value;
-        resource.configs[count].config_operation = CONFIG_SET;
+        resource.configs[count].config_operation = OPERATION_SET;
     }
     for (uint32_t i = 0; i < configs->deleted_count; i++, count++) {
         resource.configs[count].name = configs->deleted[i];
         resource.configs[count].value = SPAN_LITERAL("");
-        resource.configs[count].config_operation = CONFIG_DELETE;
+        resource.configs[count].config_operation = OPERATION_DELETE;
     }
     resource.configs_count = count;
     request.resources = &resource;
