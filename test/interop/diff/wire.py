@@ -22,7 +22,7 @@ class Api:
 
 def _apis():
     size = _library.diff_schema(_memory, ctypes.c_size_t(len(_memory)))
-    return [Api(row) for row in json.loads(_memory.raw[:size])]
+    return [Api(row) for row in json.loads(ctypes.string_at(_memory, size))]
 
 
 APIS = {api.name: api for api in _apis()}
@@ -64,7 +64,7 @@ def _convert(api, version, is_response, text):
     size = _library.diff_encode(api.key, version, is_response, text.encode(), _memory, ctypes.c_size_t(len(_memory)))
     if size < 0:
         raise Malformed(f"{api.name} {version}: {_memory.value.decode(errors='replace')}: {text[:300]}")
-    return _memory.raw[:size]
+    return ctypes.string_at(_memory, size)
 
 
 def encode(api, version, body):
@@ -75,7 +75,7 @@ def decode(api, version, payload, is_response=1):
     size = _library.diff_decode(api.key, version, is_response, payload, ctypes.c_size_t(len(payload)), _memory, ctypes.c_size_t(len(_memory)))
     if size < 0:
         raise Malformed(f"{api.name} {version}: {_memory.value.decode(errors='replace')}: {payload[:200].hex()}")
-    return json.loads(_memory.raw[:size])
+    return json.loads(ctypes.string_at(_memory, size))
 
 
 def frame(key, version, correlation, client, payload, flexible, tags=b"\0"):
