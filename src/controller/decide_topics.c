@@ -371,12 +371,14 @@ enum kafka_error decide_delete_topics(struct decide *d, int16_t version, const s
         }
         struct seen *chosen = seen_find(&doomed, uuid_span(&topic->id));
         if (chosen->times++) {
-            tell_deleted(out, topic->name, topic->id, KAFKA_INVALID_REQUEST, SPAN_LITERAL("the request names this topic by its name and by its id"));
+            tell_deleted(out, decide_text(d, "%.*s", SPAN_ARGS(topic->name)), topic->id, KAFKA_INVALID_REQUEST,
+                         SPAN_LITERAL("the request names this topic by its name and by its id"));
             continue;
         }
         struct remove_topic_record r = {.topic_id = topic->id};
         decide_record(d, &remove_topic_record_message, 0, &r);
-        tell_deleted(out, topic->name, topic->id, KAFKA_NONE, (struct span){0});
+        /* The answer outlives the topic. */
+        tell_deleted(out, decide_text(d, "%.*s", SPAN_ARGS(topic->name)), topic->id, KAFKA_NONE, (struct span){0});
     }
     /* In no order that would tell absent topics from hidden ones. */
     for (int32_t i = out->responses_count - 1; i > 0; i--) {
