@@ -154,6 +154,8 @@ static enum err read_marks(struct log_dir *dir, struct io_files files, enum chec
     size_t size;
     path_join(path, dir->path, checkpoint_names[kind]);
     enum err err = file_slurp(files, path, GIB(1), pool, &bytes, &size);
+    /* A read that failed once may succeed: forgotten starts would show again what was deleted. */
+    if (err == ERR_IO) err = file_slurp(files, path, GIB(1), pool, &bytes, &size);
     if (err) return err == ERR_NO_MEMORY ? err : ERR_NONE;
     struct arena arena;
     arena_init(&arena, pool, 0);

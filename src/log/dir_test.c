@@ -237,3 +237,17 @@ TEST(dir_names) {
     assert_false(name_future("a-b.0123456789abcdef0123456789abcdef-future", topic, &partition));
     assert_false(name_future(".0123456789abcdef0123456789abcdef-future", topic, &partition));
 }
+
+/* A checkpoint whose first read fails is read again: a start that was forgotten would show what was deleted. */
+TEST(dir_reads_a_checkpoint_again) {
+    struct place p = place_new();
+    struct log_dirs *dirs;
+    assert_int_equal(format(&p, "/a", 1), ERR_NONE);
+    assert_int_equal(p.files.vtable->make_directory(p.files.self, "/a/orders-0"), 0);
+    put(&p, "/a/log-start-offset-checkpoint", "0\n1\norders 0 42\n");
+    sim_disk_fail(p.disk, &(struct sim_disk_fault){.operations = SIM_DISK_READ, .path_part = "log-start-offset-checkpoint", .times = 1, .error = -EIO});
+    assert_int_equal(open_dirs(&p, &dirs, "/a", NULL, 1), ERR_NONE);
+    assert_int_equal(dirs_find(dirs, "orders", 0)->marks[CHECKPOINT_START], 42);
+    log_dirs_close(dirs, p.files, false, -1);
+    place_free(&p);
+}

@@ -126,16 +126,21 @@ void segment_close_file(struct segment *segment) {
     segment->log->store->metrics.files_open--;
 }
 
+/* Segments in the trash are still there after a crash: until their new names are durable the start is not the first's base. */
+bool log_start_is_above(const struct log *log) {
+    return log->body ? log->start > log->body->segments[0]->base || log->body->trash_count > 0 : log->start_is_above;
+}
+
 void log_body_free(struct log *log) {
     struct log_body *body = log->body;
     if (!body) return;
+    log->start_is_above = log_start_is_above(log);
     assert(!body->round);
     assert(body->reads == 0);
     tail_clear(log);
     capture_free(log);
     while (!list_is_empty(&body->trash)) segment_free(LIST_ITEM(list_pop(&body->trash), struct segment, file_node), &log->pool);
     for (uint32_t i = 0; i < body->count; i++) segment_close_file(body->segments[i]);
-    log->start_is_above = log->start > body->segments[0]->base;
     log->epoch_last = epoch_latest(&body->epochs);
     recover_body_free(body, &log->pool);
     log->body = NULL;

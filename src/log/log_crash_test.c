@@ -492,3 +492,101 @@ TEST(log_truncated_below_its_recovery_point_then_cut) {
     }
     assert_true(before > 15);
 }
+
+/* A checkpoint fails with EIO while a truncation waits for its own: the directory is dead, so nothing is cut, and the
+ * recovery point that the files still name is not past the end. */
+TEST(log_cuts_nothing_in_a_directory_that_failed) {
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct bench_log l;
+        struct waiting checkpoint, cut;
+        struct bench *b = bench_for_life(seed, true);
+        bench_options(b)->recovery_checkpoint_ms = 1000;
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        for (int i = 0; i < 20; i++) assert_int_equal(bench_append_durably(b, &l, 1, 2, 150), ERR_NONE);
+        assert_true(bench_pass(b, 3500));
+        assert_int_equal(log_recovery_point(l.log), 40);
+        struct sim_disk_fault fault = {.operations = SIM_DISK_SYNC, .path_part = "log-start-offset-checkpoint", .times = 1, .error = -EIO};
+        sim_disk_fail(bench_disk(b), &fault);
+        waiting_init(&checkpoint);
+        waiting_init(&cut);
+        enum err first = log_store_checkpoint(bench_store(b), &checkpoint.wait);
+        assert_int_equal(first, ERR_AGAIN);
+        assert_int_equal(log_truncate(l.log, 12, &cut.wait), ERR_AGAIN);
+        assert_true(bench_until(b, &checkpoint.done) && bench_until(b, &cut.done));
+        assert_int_equal(checkpoint.err, ERR_IO);
+        assert_int_equal(cut.err, ERR_IO);
+        bench_kill(b);
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        assert_false(log_report(l.log)->flushed_lost);
+        assert_int_equal(log_end(l.log), 40);
+        bench_stop(b);
+        bench_free(b);
+    }
+}
+
+/* The sync of a truncation fails, so the disk may still have what was cut. What an opening after that found must not grow
+ * when the power goes: the opening makes the end durable that it gives. */
+TEST(log_cut_whose_sync_failed_does_not_come_back) {
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct bench_log l;
+        struct waiting cut;
+        struct bench *b = bench_for_life(seed, true);
+        bench_config(b)->segment_bytes = 1 << 20;
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        for (int i = 0; i < 10; i++) assert_int_equal(bench_append_durably(b, &l, 1, 2, 150), ERR_NONE);
+        struct sim_disk_fault fault = {.operations = SIM_DISK_SYNC, .path_part = ".log", .times = 1, .error = -EIO};
+        sim_disk_fail(bench_disk(b), &fault);
+        waiting_init(&cut);
+        assert_int_equal(bench_wait(b, &cut, log_truncate(l.log, 12, &cut.wait)), ERR_IO);
+        bench_kill(b);
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        log_offset end = log_end(l.log);
+        assert_true(end >= 12);
+        bench_power_cut(b, BENCH_LOSE_ALL);
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        assert_int_equal(log_end(l.log), end);
+        bench_stop(b);
+        bench_free(b);
+    }
+}
+
+/* The start moves to a segment's base, and a checkpoint says so before the segments below have gone. With the power cut at
+ * each operation: a start that was filed is never taken back. */
+TEST(log_start_that_was_filed_stays) {
+    uint64_t reached = 0;
+    for (uint64_t n = 0;; n++) {
+        struct bench_log l;
+        struct waiting w;
+        struct bench *b = bench_for_life(n + 1, true);
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        log_offset base = -1;
+        for (int i = 0; i < 60; i++) {
+            log_offset end = log_end(l.log);
+            uint32_t segments = log_segments(l.log);
+            assert_int_equal(bench_append_durably(b, &l, 1, 2, 150), ERR_NONE);
+            if (log_segments(l.log) > segments) base = end; /* a new segment begins there */
+        }
+        assert_true(base > 0);
+        log_high_watermark_set(l.log, log_end(l.log));
+        sim_disk_cut_after(bench_disk(b), n);
+        assert_int_equal(log_start_set(l.log, base), ERR_NONE);
+        waiting_init(&w);
+        bool filed = bench_wait(b, &w, log_store_checkpoint(bench_store(b), &w.wait)) == ERR_NONE;
+        bool whole = filed && bench_pass(b, 3000);
+        bench_power_cut(b, BENCH_LOSE_ALL);
+        assert_int_equal(bench_start(b), ERR_NONE);
+        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        if (filed) assert_int_equal(log_start(l.log), base);
+        bench_stop(b);
+        bench_free(b);
+        reached = n;
+        if (whole) break;
+    }
+    assert_true(reached > 10);
+}

@@ -141,7 +141,7 @@ struct log {
     bool in_background;           /* is one of the few that are opened in the background now */
     bool settling;                /* waits for a checkpoint of the whole directory */
     bool retired;                 /* closed by its owner: only its marks are kept, for the checkpoints */
-    bool start_is_above;          /* of the first segment's base: only then the start has a line        */
+    bool start_is_above;          /* of the first segment's base, when the log was closed               */
     bool recovery_known, mark_known; /* there is something to write into the checkpoints                */
     log_offset recovery_gathered; /* what the checkpoint that is being written holds                    */
     struct list background_node;
@@ -211,6 +211,7 @@ void log_next(struct log *log);
 void log_touch(struct log *log);              /* it was used */
 void log_tell_all(struct list *waits, enum err err);
 void log_body_free(struct log *log);
+bool log_start_is_above(const struct log *log); /* so the start has a line in its checkpoint file */
 void log_forget(struct log *log);             /* frees it */
 void segment_close_file(struct segment *segment);
 bool log_is_named(const struct map_node *node, const void *key);

@@ -406,6 +406,8 @@ static enum err replay(struct recovery *r, const struct scan_batch *batch, struc
 
 /* Brings the producers from their snapshot up to `until`, by the headers alone. Rot on the way is reported, not repaired. */
 static enum err replay_until(struct recovery *r, log_offset until) {
+    /* A snapshot may be older than the oldest segment: what lay between is gone, and says nothing any more. */
+    if (r->replayed < r->body->segments[0]->base) r->replayed = r->body->segments[0]->base;
     while (r->replayed < until) {
         uint32_t i = segment_index_of(r->body, r->replayed);
         struct segment *segment = r->body->segments[i];
@@ -557,12 +559,16 @@ static enum err cut_at(struct recovery *r, uint32_t index, uint64_t good) {
     return ERR_NONE;
 }
 
-/* Writes what was read once more. After a sync that failed the kernel may hold pages as clean that never reached the disk:
- * they are read as if they were there, and no later sync writes them. Whether one failed nobody remembers. */
+/* Writes what was read once more, and the file's end with it. After a sync that failed the kernel may hold pages as clean
+ * that never reached the disk: they are read as if they were there, and no later sync writes them; likewise an end that was
+ * cut, behind which the disk still has what a power cut would bring back. Whether a sync failed nobody remembers. */
 static enum err write_again(struct recovery *r, struct segment *segment, uint64_t from, uint64_t to) {
     enum { WINDOW = 64 << 10 };
-    enum err err = ERR_NONE;
-    if (from >= to) return err;
+    /* Setting the size that it has would change nothing. */
+    int set = r->files.vtable->truncate(r->files.self, segment->file, to + 1);
+    if (set == 0) set = r->files.vtable->truncate(r->files.self, segment->file, to);
+    enum err err = err_from_errno(set);
+    if (err || from >= to) return err;
     uint8_t *window = pool_alloc(r->in->work_pool, WINDOW);
     if (!window) return ERR_NO_MEMORY;
     while (from < to && !err) {

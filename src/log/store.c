@@ -249,17 +249,13 @@ static void gather_found(struct checkpoint_round *round, const struct log_dirs *
     }
 }
 
-static bool start_is_above(const struct log *log) {
-    return log->body ? log->start > log->body->segments[0]->base : log->start_is_above;
-}
-
 static void gather_list(struct checkpoint_round *round, struct log_store *store, const struct list *logs) {
     LIST_EACH(at, logs) {
         struct log *log = LIST_ITEM(at, struct log, node);
         uint32_t dir = (uint32_t)(log->dir - store->dirs->dirs);
         add_line(round, dir, CHECKPOINT_RECOVERY, log->topic, log->partition, log->recovery_known ? log->recovery_point : -1);
         add_line(round, dir, CHECKPOINT_HIGH_WATERMARK, log->topic, log->partition, log->mark_known ? log->high_watermark : -1);
-        add_line(round, dir, CHECKPOINT_START, log->topic, log->partition, start_is_above(log) ? log->start : -1);
+        add_line(round, dir, CHECKPOINT_START, log->topic, log->partition, log_start_is_above(log) ? log->start : -1);
         if (!(round->kinds & 1u << CHECKPOINT_RECOVERY)) continue;
         log->recovery_gathered = log->recovery_point;
         if (log->recovery_filed < log->recovery_point) log->recovery_filed = log->recovery_point;
@@ -315,9 +311,13 @@ static void request_back(struct shard *shard, struct message *message) {
     pool_free(store->shard->pool, request, sizeof *request);
     if (log) {
         log->settling = false;
-        if (!err) log->recovery_filed = log->recovery_gathered;
-        if (err) store_retry(store);
-        else log_due(log);
+        /* Of a directory that has failed nothing is written any more: its files say what they said. */
+        if (!log_dir_is_online(log->dir)) log_fail(log, ERR_IO);
+        else if (err) store_retry(store);
+        else {
+            log->recovery_filed = log->recovery_gathered;
+            log_due(log);
+        }
     }
     if (wait) wait->done(wait, err);
     store_turn_wanted(store);
