@@ -31,6 +31,7 @@ struct sim_counters {
     uint64_t crashes; /* power cuts and kills                                */
     uint64_t cuts;    /* of the network: partitions, resets, half-open peers */
     uint64_t faults;  /* of disks: errors, full, rot                         */
+    uint64_t lost;    /* those after which written data may be gone: syncs   */
 };
 
 must_use struct sim *sim_new(uint64_t seed);

@@ -316,6 +316,7 @@ static void seen_rebuild(struct sim_disk *disk, struct inode *inode, uint64_t si
 /* The kernel marks pages clean whose write failed: a later sync succeeds without them. Some made it, some did not, and
  * what programs see is either the lost bytes (still in the cache) or what was there before (evicted and read again). */
 void content_sync_failed(struct sim_disk *disk, struct inode *inode, uint64_t mark) {
+    sim_count(disk->sim)->lost++;
     while (inode->first && inode->first->sequence <= mark) {
         struct change *change = change_take(inode);
         if (random_chance(&disk->random, 1, 2)) change_apply(disk, &inode->kept, change);

@@ -26,13 +26,13 @@ struct model {
     struct model_batch *batches;
     uint32_t count, capacity;
     log_offset start, end;        /* as last seen; as appended */
-    log_offset start_highest;     /* of all lives: a start that was not filed before a crash falls back, and may come again */
+    log_offset start_filed;       /* in a checkpoint that was written    */
+    log_offset start_asked;       /* when the checkpoint under way began */
     log_offset written, flushed, high_watermark;
     log_offset truncating_to;     /* a truncation is under way, or was when the process died; -1: none */
     leader_epoch epoch;
     int16_t producer_epochs[PRODUCERS];
     bool power_was_cut;           /* since the last opening, or a sync failed */
-    bool disk_failed;             /* in the life before */
     bool known_after_life;        /* compared with what this life's opening gave */
     uint64_t acknowledged;
 };
@@ -47,6 +47,7 @@ struct world {
     int64_t segment_bytes, index_interval, retention_bytes, batch_records, value_bytes;
     bool page_cache, crowded, compresses;
     uint64_t faults_at_start;     /* of disks, when this life began */
+    uint64_t lost_at_start;       /* of them, syncs that failed     */
     struct sim_event end_process;
     bool checking;                /* phase 3: nothing is appended any more */
     bool failed_to_start;
@@ -397,7 +398,23 @@ static void do_truncate(struct program_log *at) {
     model->epoch++; /* what comes now is another leader's */
 }
 
-static void checkpoint_done(struct log_wait *wait, enum err err) { container_of(wait, struct program, checkpoint_wait)->checkpointing = false; }
+static void checkpoint_done(struct log_wait *wait, enum err err) {
+    struct program *program = container_of(wait, struct program, checkpoint_wait);
+    struct world *world = program->world;
+    program->checkpointing = false;
+    bool filed = err == ERR_NONE && log_dir_is_online(log_dirs_at(program->dirs, 0)); /* nothing is written to one that failed */
+    for (uint32_t i = 0; i < world->logs && filed; i++)
+        if (world->models[i].known_after_life) world->models[i].start_filed = world->models[i].start_asked;
+}
+
+static void do_checkpoint(struct program *program) {
+    struct world *world = program->world;
+    if (program->checkpointing) return;
+    for (uint32_t i = 0; i < world->logs; i++)
+        world->models[i].start_asked = world->models[i].known_after_life ? log_start(program->logs[i].log) : world->models[i].start_filed;
+    program->checkpoint_wait.done = checkpoint_done;
+    program->checkpointing = log_store_checkpoint(program->store, &program->checkpoint_wait) == ERR_AGAIN;
+}
 
 static void do_something(struct program_log *at) {
     struct program *program = at->program;
@@ -428,11 +445,7 @@ static void do_something(struct program_log *at) {
     case 10:
         if (!at->waiting) op_begin(at, log_flush(at->log, &at->wait));
         break;
-    case 11:
-        if (program->checkpointing) break;
-        program->checkpoint_wait.done = checkpoint_done;
-        program->checkpointing = log_store_checkpoint(program->store, &program->checkpoint_wait) == ERR_AGAIN;
-        break;
+    case 11: do_checkpoint(program); break;
     case 12: log_high_watermark_set(at->log, log_durable(at->log)); break;
     case 13:
         if (log_high_watermark(at->log) > start && random_chance(&program->random, 1, 4))
@@ -470,15 +483,12 @@ static void opened(struct program_log *at) {
     const struct model_batch *inside = model_find(model, end);
     /* A log that lost everything up to its start offset begins there, wherever that is. */
     SIM_CHECK(world->sim, !inside || inside->base == end || start == end, "L1", "log %u: opened up to %lld, in the middle of a batch", model->number, (long long)end);
-    /* A truncation on a disk that failed, or that did not come to its end, may have cut below the recovery point of the
-     * checkpoint file: that is told as a loss, rather too often. */
-    bool lost = log_report(at->log)->flushed_lost && model->truncating_to < 0 && !model->disk_failed;
-    /* In page-cache mode a power cut may leave anything behind the flushed end. */
-    bool damaged = log_report(at->log)->damaged_at >= 0 && !(world->page_cache && model->power_was_cut);
-    SIM_CHECK(world->sim, !damaged && !lost, "L7", "log %u: damage is reported (at %lld) where none was done",
-              model->number, (long long)log_report(at->log)->damaged_at);
-    if (model->start > model->start_highest) model->start_highest = model->start;
-    SIM_CHECK(world->sim, start <= model->start_highest || model->start_highest == 0, "L4", "log %u: starts at %lld, it was %lld", model->number, (long long)start, (long long)model->start);
+    const struct log_report *report = log_report(at->log);
+    SIM_CHECK(world->sim, report->damaged_at < 0, "L7", "log %u: damage is reported at %lld where none was done", model->number, (long long)report->damaged_at);
+    SIM_CHECK(world->sim, !report->flushed_lost, "L7", "log %u: opened up to %lld, a loss is reported where there is none", model->number, (long long)end);
+    /* A start that was not filed before a crash falls back, as in Kafka; one that was does not, and none rises by itself. */
+    SIM_CHECK(world->sim, start >= model->start_filed, "L4", "log %u: starts at %lld, filed was %lld", model->number, (long long)start, (long long)model->start_filed);
+    SIM_CHECK(world->sim, start <= model->start || model->start == 0, "L4", "log %u: starts at %lld, it was %lld", model->number, (long long)start, (long long)model->start);
     if (sim_has_failed(world->sim)) return;
     model_cut(model, end);
     model->start = start;
@@ -486,7 +496,7 @@ static void opened(struct program_log *at) {
     if (log_flushed(at->log) < end) model->flushed = log_flushed(at->log);
     model->high_watermark = log_high_watermark(at->log);
     model->truncating_to = -1;
-    model->power_was_cut = model->disk_failed = false;
+    model->power_was_cut = false;
     model->epoch++;
     log_epoch_assign(at->log, model->epoch, end);
     if (end > start) read_begin(at, start, READ_BYTES_MAX / 2, LOG_UPTO_END, end); /* all of it */
@@ -600,6 +610,7 @@ static void program_start(struct cluster_node *node) {
     program->node = node;
     random_seed(&program->random, sim_fork_seed(world->sim));
     world->faults_at_start = sim_count(world->sim)->faults;
+    world->lost_at_start = sim_count(world->sim)->lost;
     for (uint32_t i = 0; i < world->logs; i++) world->models[i].known_after_life = false;
     enum err err = shard_group_open(&program->group, &options);
     assert(err == ERR_NONE);
@@ -624,11 +635,10 @@ failed:
 
 static void program_died(struct cluster_node *node) {
     struct world *world = node->cluster->owner;
-    /* After a failed sync what was written may be gone, as after a power cut; what was flushed is not. */
-    for (uint32_t i = 0; i < world->logs; i++) {
-        if (disk_was_at_fault(world)) world->models[i].disk_failed = true;
-        if (!sim_host_has_power(node->host) || disk_was_at_fault(world)) world->models[i].power_was_cut = true;
-    }
+    /* After a failed sync what was written may be gone, as after a power cut; what was flushed is not. A disk that was full, or
+     * failed to read or to write, has lost nothing. */
+    for (uint32_t i = 0; i < world->logs; i++)
+        if (!sim_host_has_power(node->host) || sim_count(world->sim)->lost > world->lost_at_start) world->models[i].power_was_cut = true;
 }
 
 /* After each event: what the program says of itself, remembered and compared. */
