@@ -559,16 +559,12 @@ static enum err cut_at(struct recovery *r, uint32_t index, uint64_t good) {
     return ERR_NONE;
 }
 
-/* Writes what was read once more, and the file's end with it. After a sync that failed the kernel may hold pages as clean
- * that never reached the disk: they are read as if they were there, and no later sync writes them; likewise an end that was
- * cut, behind which the disk still has what a power cut would bring back. Whether a sync failed nobody remembers. */
+/* Writes what was read once more. After a sync that failed the kernel may hold pages as clean that never reached the disk:
+ * they are read as if they were there, and no later sync writes them. Whether one failed nobody remembers. */
 static enum err write_again(struct recovery *r, struct segment *segment, uint64_t from, uint64_t to) {
     enum { WINDOW = 64 << 10 };
-    /* Setting the size that it has would change nothing. */
-    int set = r->files.vtable->truncate(r->files.self, segment->file, to + 1);
-    if (set == 0) set = r->files.vtable->truncate(r->files.self, segment->file, to);
-    enum err err = err_from_errno(set);
-    if (err || from >= to) return err;
+    enum err err = ERR_NONE;
+    if (from >= to) return err;
     uint8_t *window = pool_alloc(r->in->work_pool, WINDOW);
     if (!window) return ERR_NO_MEMORY;
     while (from < to && !err) {
@@ -581,6 +577,15 @@ static enum err write_again(struct recovery *r, struct segment *segment, uint64_
     }
     pool_free(r->in->work_pool, window, WINDOW);
     return err;
+}
+
+/* The same for the end of the last segment: behind one that was cut the disk may still have what a power cut would bring back.
+ * Setting the size that it has would change nothing, so a byte is added first; if that is all that stays, it is a torn end.
+ * Segments before the last were never cut, and a byte too many there would end the log. */
+static enum err end_again(struct recovery *r, struct segment *segment) {
+    int result = r->files.vtable->truncate(r->files.self, segment->file, segment->size + 1);
+    if (result == 0) result = r->files.vtable->truncate(r->files.self, segment->file, segment->size);
+    return err_from_errno(result);
 }
 
 /* Everything from `point` on is verified and made durable. Below `flushed` nothing may be wrong: there it is rot. */
@@ -630,6 +635,7 @@ static enum err verify_from(struct recovery *r, log_offset point, log_offset flu
             err = cut_at(r, i, good);
         }
         if (!err) err = write_again(r, segment, position, good);
+        if (!err && i + 1 == body->count) err = end_again(r, segment);
         if (!err) err = err_from_errno(r->files.vtable->sync_data(r->files.self, segment->file));
         if (err) return err;
         if (r->report->cut_at >= 0) break;
