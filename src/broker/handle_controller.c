@@ -64,6 +64,8 @@ static bool refuse_call(struct request *request, enum kafka_error error) {
     }
 #define ERROR_CODE(key, name) case key: ((struct name *)request->work)->error_code = (int16_t)error; return true;
     ERROR_CODE(API_ELECT_LEADERS, elect_leaders_response)
+    ERROR_CODE(API_ALTER_PARTITION_REASSIGNMENTS, alter_partition_reassignments_response)
+    ERROR_CODE(API_LIST_PARTITION_REASSIGNMENTS, list_partition_reassignments_response)
     ERROR_CODE(API_ALTER_PARTITION, alter_partition_response)
     ERROR_CODE(API_UPDATE_FEATURES, update_features_response)
     ERROR_CODE(API_BROKER_REGISTRATION, broker_registration_response)
@@ -74,7 +76,7 @@ static bool refuse_call(struct request *request, enum kafka_error error) {
     ERROR_CODE(API_ASSIGN_REPLICAS_TO_DIRS, assign_replicas_to_dirs_response)
     ERROR_CODE(API_UNREGISTER_CONTROLLER, unregister_controller_response)
 #undef ERROR_CODE
-    default: never("a row of api_controller.tbl without its error");
+    default: never("a row of the tables without its error");
     }
 }
 

@@ -206,8 +206,6 @@ void handle_describe_cluster(struct request *request) {
     struct describe_cluster_response *out = REQUEST_NEW(request, struct describe_cluster_response);
     if (!out) return;
     describe_cluster_response_init(out);
-    out->endpoint_type = in->endpoint_type;
-    out->cluster_id = span_text(broker->node->cluster_id);
     int8_t own = is_controllers(request) ? ENDPOINT_CONTROLLER : ENDPOINT_BROKER;
     if (in->endpoint_type != own) { /* a listener answers about its like */
         bool exists = in->endpoint_type == ENDPOINT_BROKER || in->endpoint_type == ENDPOINT_CONTROLLER;
@@ -219,6 +217,8 @@ void handle_describe_cluster(struct request *request) {
         request_reply(request, out);
         return;
     }
+    out->endpoint_type = own;
+    out->cluster_id = span_text(broker->node->cluster_id);
     if (in->include_cluster_authorized_operations) out->cluster_authorized_operations = CLUSTER_OPERATIONS;
     if (own == ENDPOINT_CONTROLLER) {
         describe_controllers(request, out);

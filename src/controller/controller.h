@@ -50,7 +50,7 @@ const struct image *controller_image(const struct controller *controller);
 log_offset controller_features_epoch(const struct controller *controller);
 
 /* The APIs: CreateTopics 19, DeleteTopics 20, AlterConfigs 33, CreatePartitions 37, ElectLeaders 43,
- * IncrementalAlterConfigs 44, AlterPartition 56, UpdateFeatures 57, BrokerRegistration 62, BrokerHeartbeat 63,
+ * IncrementalAlterConfigs 44, AlterPartitionReassignments 45, ListPartitionReassignments 46, AlterPartition 56, UpdateFeatures 57, BrokerRegistration 62, BrokerHeartbeat 63,
  * UnregisterBroker 64, AllocateProducerIds 67, ControllerRegistration 70, AssignReplicasToDirs 73, UnregisterController 94. */
 bool controller_serves(int16_t api_key);
 

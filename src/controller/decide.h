@@ -110,6 +110,10 @@ uint32_t decide_balance_leaders(struct decide *d);
 /* Elects, uncleanly where a topic allows it, for partitions that have no leader. Answers how many. */
 uint32_t decide_elect_unclean(struct decide *d);
 
+/* ---- Reassignments (decide_reassign.c) */
+void decide_alter_reassignments(struct decide *d, const struct alter_partition_reassignments_request *in, struct alter_partition_reassignments_response *out);
+void decide_list_reassignments(struct decide *d, const struct list_partition_reassignments_request *in, struct list_partition_reassignments_response *out);
+
 /* ---- Brokers and controllers (decide_brokers.c) */
 enum kafka_error decide_register_broker(struct decide *d, const struct broker_registration_request *in, struct broker_registration_response *out,
                                         bool former_is_gone);

@@ -62,7 +62,7 @@ static int16_t proposed_level(const struct decide *d, const struct update_featur
 static struct span check_update(struct decide *d, int16_t version, const struct update_features_request *in,
                                 const struct update_features_request_feature_update_key *update) {
     int16_t level = update->max_version_level, now = image_feature_level(d->image, update->feature);
-    int8_t type = version == 0 ? (update->allow_downgrade ? SAFE_DOWNGRADE : UPGRADE) : update->upgrade_type;
+    int8_t type = version == 0 ? UPGRADE : update->upgrade_type; /* AllowDowngrade of version 0 is not heeded by Kafka 4.4 */
     bool is_metadata = span_equal(update->feature, SPAN_LITERAL(FEATURE_METADATA));
     if (is_metadata && now == 0) now = MV_MIN;
     if (type < UPGRADE || type > UNSAFE_DOWNGRADE) return SPAN_LITERAL("there is no such type of upgrade");
@@ -127,7 +127,7 @@ void decide_update_features(struct decide *d, int16_t version, const struct upda
         for (int32_t i = 0; i < in->feature_updates_count; i++) {
             out->results[i].feature = in->feature_updates[i].feature;
             out->results[i].error_code = KAFKA_NONE;
-            out->results[i].error_message = (struct span){0};
+            out->results[i].error_message = SPAN_LITERAL("NONE"); /* as Kafka says it in these versions */
         }
     }
     if (in->validate_only) decide_undo(d, 0);

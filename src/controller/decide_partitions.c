@@ -146,14 +146,38 @@ static void elect_topic(struct decide *d, struct span name, const int32_t *asked
         to->partition_id = all ? p->index : asked[i];
         to->error_message = (struct span){0};
         to->error_code = !topic || !p ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION : (int16_t)elect_one(d, topic, p, type, &rules);
+        if (to->error_code == KAFKA_ELECTION_NOT_NEEDED) to->error_message = SPAN_LITERAL("the leader is the one that would be elected");
+        if (to->error_code == KAFKA_PREFERRED_LEADER_NOT_AVAILABLE) to->error_message = SPAN_LITERAL("the first replica cannot lead now");
+        if (to->error_code == KAFKA_ELIGIBLE_LEADERS_NOT_AVAILABLE) to->error_message = SPAN_LITERAL("no replica can lead now");
         if (to->error_code == KAFKA_UNKNOWN_TOPIC_OR_PARTITION) to->error_message = decide_text(d, "there is no partition %.*s-%d", SPAN_ARGS(name), to->partition_id);
         if (!all || to->error_code != KAFKA_ELECTION_NOT_NEEDED) out->partition_result_count++;
     }
 }
 
+/* Each partition that was named is told, besides the whole. */
+static void refuse_type(struct decide *d, const struct elect_leaders_request *in, struct elect_leaders_response *out) {
+    int32_t topics = in->topic_partitions_count > 0 ? in->topic_partitions_count : 0;
+    out->error_code = KAFKA_INVALID_REQUEST;
+    out->replica_election_results = decide_answer_alloc(d, (size_t)topics, sizeof *out->replica_election_results);
+    for (int32_t t = 0; t < topics && !d->failed; t++) {
+        const struct elect_leaders_request_topic_partitions *from = &in->topic_partitions[t];
+        struct elect_leaders_response_replica_election_result *to = &out->replica_election_results[out->replica_election_results_count++];
+        elect_leaders_response_replica_election_result_init(to);
+        to->topic = from->topic;
+        to->partition_result = decide_answer_alloc(d, (size_t)from->partitions_count, sizeof *to->partition_result);
+        for (int32_t i = 0; i < from->partitions_count && !d->failed; i++) {
+            struct elect_leaders_response_partition_result *one = &to->partition_result[to->partition_result_count++];
+            elect_leaders_response_partition_result_init(one);
+            one->partition_id = from->partitions[i];
+            one->error_code = KAFKA_INVALID_REQUEST;
+            one->error_message = decide_text(d, "there is no type %d of elections", in->election_type);
+        }
+    }
+}
+
 void decide_elect_leaders(struct decide *d, const struct elect_leaders_request *in, struct elect_leaders_response *out) {
     if (in->election_type != ELECTION_TYPE_PREFERRED && in->election_type != ELECTION_TYPE_UNCLEAN) {
-        out->error_code = KAFKA_INVALID_REQUEST;
+        refuse_type(d, in, out);
         return;
     }
     bool all = in->topic_partitions_count < 0;

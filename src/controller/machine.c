@@ -182,7 +182,7 @@ static void decide_end(struct machine *machine, struct decide *d, const struct c
 }
 
 bool machine_knows(int16_t api_key) {
-    static const int16_t keys[] = {19, 20, 33, 37, 43, 44, 56, 57, 62, 63, 64, 67, 70, 73, 94};
+    static const int16_t keys[] = {19, 20, 33, 37, 43, 44, 45, 46, 56, 57, 62, 63, 64, 67, 70, 73, 94};
     for (size_t i = 0; i < countof(keys); i++)
         if (keys[i] == api_key) return true;
     return false;
@@ -218,6 +218,8 @@ static void answer_request(struct decide *d, struct controller_request *r) {
     case 37: decide_create_partitions(d, in, out); return;
     case 43: decide_elect_leaders(d, in, out); return;
     case 44: decide_incremental_alter_configs(d, in, out); return;
+    case 45: decide_alter_reassignments(d, in, out); return;
+    case 46: decide_list_reassignments(d, in, out); return;
     case 56: decide_alter_partition(d, r->version, in, out); return;
     case 57: decide_update_features(d, r->version, in, out); return;
     case 62: ((struct broker_registration_response *)out)->error_code = (int16_t)decide_register_broker(d, in, out, r->former_is_gone); return;

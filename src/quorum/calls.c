@@ -796,6 +796,25 @@ static bool describe_nodes(struct quorum *quorum, struct quorum_request *request
     return true;
 }
 
+/* Asked for anything but the one partition that there is: each that was named is told so. */
+static bool describe_unknown(const struct describe_quorum_request *in, struct arena *arena, struct describe_quorum_response *out) {
+    out->topics = describe_quorum_response_topic_data_array(arena, in->topics_count);
+    if (!out->topics) return false;
+    out->topics_count = in->topics_count;
+    for (int32_t t = 0; t < in->topics_count; t++) {
+        out->topics[t].topic_name = in->topics[t].topic_name;
+        out->topics[t].partitions = describe_quorum_response_partition_data_array(arena, in->topics[t].partitions_count);
+        if (!out->topics[t].partitions) return false;
+        out->topics[t].partitions_count = in->topics[t].partitions_count;
+        for (int32_t i = 0; i < in->topics[t].partitions_count; i++) {
+            out->topics[t].partitions[i].partition_index = in->topics[t].partitions[i].partition_index;
+            out->topics[t].partitions[i].error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+            out->topics[t].partitions[i].error_message = SPAN_LITERAL("the quorum has one partition, the metadata topic's");
+        }
+    }
+    return true;
+}
+
 void *calls_describe(struct quorum *quorum, struct quorum_request *request) {
     const struct describe_quorum_request *in = request->request;
     struct arena *arena = request->arena;
@@ -803,17 +822,13 @@ void *calls_describe(struct quorum *quorum, struct quorum_request *request) {
     struct raft_description *description = ARENA_NEW(arena, struct raft_description);
     if (!out || !description) return NULL;
     describe_quorum_response_init(out);
+    if (!ONE_PARTITION(in, topic_name) || in->topics[0].partitions[0].partition_index != 0) return describe_unknown(in, arena, out) ? out : NULL;
     ONE_PART(out, describe_quorum_response_topic_data, describe_quorum_response_partition_data, part);
-    bool has_one = in->topics_count >= 1 && in->topics[0].partitions_count >= 1;
-    out->topics[0].topic_name = has_one ? in->topics[0].topic_name : SPAN_LITERAL(TOPIC);
-    part->partition_index = has_one ? in->topics[0].partitions[0].partition_index : 0;
+    out->topics[0].topic_name = SPAN_LITERAL(TOPIC);
+    part->partition_index = 0;
     part->leader_id = quorum->raft.leader_id;
     part->leader_epoch = quorum->raft.epoch;
     part->high_watermark = -1;
-    if (!ONE_PARTITION(in, topic_name) || in->topics[0].partitions[0].partition_index != 0) {
-        part->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
-        return out;
-    }
     bool runs = quorum->state == QUORUM_RUNNING || quorum->state == QUORUM_STOPPING;
     if (!runs || !raft_describe(&quorum->raft, quorum_now_ms(quorum), description)) {
         part->error_code = KAFKA_NOT_LEADER_OR_FOLLOWER;
