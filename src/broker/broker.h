@@ -55,6 +55,7 @@ struct broker_listener {
     char host[256];              /* as advertised */
     uint16_t port;               /* as advertised; after opening, never 0 */
     bool is_controller;          /* serves the controller's APIs */
+    bool is_protected;           /* the brokers' own: their connections are not closed for others */
 };
 
 struct broker_node {

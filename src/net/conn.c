@@ -4,7 +4,7 @@
  * answered in order, lets go of what is sent, reads on or not, closes, frees. So no callback of the owner's is ever
  * re-entered, and a turn's answers leave in one send.
  */
-#include "net/conn.h"
+#include "net/admission.h"
 #include "base/bytes.h"
 #include "net/stream.h"
 #include <errno.h>
@@ -15,7 +15,7 @@ struct net {
     struct shard *shard;
     struct net_limits limits;
     struct net_counts counts;
-    struct list conns;
+    struct list conns;         /* the longest idle first; who has something under way may stand anywhere */
     uint64_t conns_made;
     size_t incomplete_bytes;   /* in receive buffers larger than a chunk              */
     struct conn *admitted;     /* the one that may go beyond the limit                */
@@ -215,11 +215,37 @@ static void conn_buffer_released(struct stream *stream, size_t bytes) {
     if (!list_is_empty(&net->starved)) turn_end(net->shard, &net->hook, net_step);
 }
 
+static void conn_is_active(struct conn *conn) {
+    conn->active = shard_now(conn->net->shard);
+    list_remove(&conn->node);
+    list_push(&conn->net->conns, &conn->node);
+}
+
+static bool may_go(const struct conn *conn) {
+    return !conn->ended && !conn->closing && !conn->ticket->is_protected && list_is_empty(&conn->slots);
+}
+
+/* Many that never said anything are the sign of somebody who only takes room: they go before who is at work. */
+bool net_close_idlest(struct net *net) {
+    struct conn *idlest = NULL;
+    LIST_EACH(node, &net->conns) {
+        struct conn *conn = LIST_ITEM(node, struct conn, node);
+        if (!may_go(conn)) continue;
+        if (!idlest) idlest = conn;
+        if (conn->stream.frames > 0) continue;
+        idlest = conn;
+        break;
+    }
+    if (!idlest) return false;
+    conn_finish(idlest, CONN_END_CROWDED);
+    return true;
+}
+
 static void conn_on_received(struct stream *stream) {
     struct conn *conn = conn_of(stream);
     struct net *net = conn->net;
     time_ns now = shard_now(net->shard);
-    conn->active = now;
+    conn_is_active(conn);
     net->counts.bytes_in += stream->bytes_in - conn->received_seen;
     conn->received_seen = stream->bytes_in;
     if (net->admitted == conn && stream->frames != conn->partial_frame) { /* its frame is whole: the next one's turn */
@@ -239,7 +265,7 @@ static void conn_on_received(struct stream *stream) {
 static void conn_on_sent(struct stream *stream) {
     struct conn *conn = conn_of(stream);
     uint64_t sent = stream->sent_total - conn->sent_seen;
-    conn->active = shard_now(conn->net->shard);
+    conn_is_active(conn);
     conn->sent_seen = stream->sent_total;
     conn->unsent_bytes -= sent;
     conn->net->counts.bytes_out += sent;
@@ -349,7 +375,8 @@ static const struct stream_owner stream_owner = {
 void conn_adopt(struct shard *shard, struct ticket *ticket) {
     struct net *net = shard->roles[ROLE_NET];
     struct conn *conn = net && !net->stopping ? POOL_NEW(shard->pool, struct conn) : NULL;
-    if (!conn) {
+    if (!conn) { /* the memory that the idlest had may be enough for who comes next */
+        if (net && !net->stopping) (void)!net_close_idlest(net);
         io_socket_close(shard->io, ticket->socket, true);
         ticket_return(shard, ticket);
         return;

@@ -12,7 +12,7 @@ struct ticket {
     struct address_count *by_address;
     const struct conn_owner *owner;
     void *context;
-    bool untrusted;
+    bool untrusted, is_protected;
 };
 
 /* Takes the socket; when there is no memory or the net is stopping, it is closed and the ticket goes back. */

@@ -722,24 +722,6 @@ static void limits(struct rig *rig) {
     struct client clients[4];
     memset(&owner, 0, sizeof owner);
     owner.pool = rig->pool;
-    rig_listen(rig, NULL, &(struct listener_options){.owner = &test_owner, .connections_per_address_max = 2});
-    for (int i = 0; i < 3; i++) client_open(&clients[i], rig, 64);
-    client_until_ended(&clients[2]);
-    assert_false(clients[0].ended || clients[1].ended);
-    assert_int_equal(listener_counts_of(rig->listener)->refused_by_address, 1);
-    assert_int_equal(listener_counts_of(rig->listener)->connections, 2);
-    client_close(&clients[2]);
-    client_close(&clients[0]);
-    rig_for(rig, 20);
-    client_open(&clients[0], rig, 64); /* there is room again */
-    client_send_frame(&clients[0], "e", 1);
-    client_until(&clients[0], 5);
-    client_close(&clients[0]);
-    client_close(&clients[1]);
-    rig_stop(rig);
-
-    memset(&owner, 0, sizeof owner);
-    owner.pool = rig->pool;
     rig_listen(rig, NULL, &(struct listener_options){.owner = &test_owner, .connections_max = 2});
     for (int i = 0; i < 4; i++) client_open(&clients[i], rig, 64);
     rig_for(rig, 30);
@@ -748,14 +730,14 @@ static void limits(struct rig *rig) {
     rig_until(rig, opened_are, &(uint32_t){3});
     rig_for(rig, 20);
     assert_int_equal(owner.opened, 3);
-    listener_set_limits(rig->listener, 0, 0);
+    listener_set_limit(rig->listener, 0);
     rig_until(rig, opened_are, &(uint32_t){4});
     client_send_frame(&clients[3], "e", 1);
     client_until(&clients[3], 5);
     for (int i = 1; i < 4; i++) client_close(&clients[i]);
 }
 
-/* Beyond its limit for an address a connection is closed; beyond the listener's limit it waits for room. */
+/* Beyond the listener's limit a connection waits for room. */
 TEST(listener_limits) { each_rig(limits); }
 
 /* ---- Without memory */

@@ -1,29 +1,22 @@
-/* net/listener.c - accepting, and who may: limits for each listener and each address.
+/* net/listener.c - accepting, and handing over to the shards in turn.
  *
  * All counts are the listener's shard's. A connection carries a ticket, which comes home when the connection is gone.
  */
-#include "base/hash.h"
-#include "net/conn.h"
+#include "net/admission.h"
 #include <errno.h>
-#include <string.h>
 
 enum { BACKLOG_DEFAULT = 50, RETRY_MS = 100 };
-
-struct address_count {
-    struct map_node node;
-    uint8_t ip[16];
-    uint32_t connections;
-};
 
 struct listener {
     struct shard *shard;
     struct listener_options options;
     struct listener_counts counts;
     struct io_socket *socket;  /* owns; NULL: closed */
+    struct io_socket *held;    /* owns: accepted, and there is no room for it yet; others wait in the kernel's queue */
     struct io_address address;
     struct io_op accept;
     struct io_address peer;    /* of what is being accepted */
-    struct map addresses;      /* owns its items */
+    struct list node;          /* in the admission's list */
     uint32_t next;             /* the shard that is next in turn */
     struct timer retry;
     struct turn_hook hook;
@@ -32,60 +25,55 @@ struct listener {
 };
 
 static void accept_done(struct io_op *op);
+static void listener_step(struct turn_hook *hook);
 
 static bool is_full(const struct listener *listener) {
     return listener->options.connections_max && listener->counts.connections >= listener->options.connections_max;
 }
 
+static void retry_fire(struct timer *timer);
+
+static void accepted(struct listener *listener, struct io_socket *socket);
+
+/* What was accepted comes in when there is room. Listeners that share a limit each hold one at most. */
+static bool admit(struct listener *listener) {
+    struct admission *admission = listener->options.admission;
+    time_ns again = 0;
+    if (!listener->held) return true;
+    if (admission && !admission_has_room(admission, listener->options.is_protected, &again)) {
+        if (again && !timer_set(listener->shard, &listener->retry, again, retry_fire)) turn_end(listener->shard, &listener->hook, listener_step);
+        return false;
+    }
+    struct io_socket *socket = listener->held;
+    listener->held = NULL;
+    accepted(listener, socket);
+    return true;
+}
+
 /* Full: the kernel's queue holds the others, until a ticket comes home. */
 static void accept_next(struct listener *listener) {
-    if (!listener->socket || listener->accept.pending || listener->retry.node.index || is_full(listener)) return;
+    if (!listener->socket || listener->accept.pending || listener->retry.node.index) return;
+    if (!admit(listener) || is_full(listener)) return;
     listener->accept = (struct io_op){.kind = IO_OP_ACCEPT, .done = accept_done, .net = {.socket = listener->socket, .address = &listener->peer}};
     io_submit(listener->shard->io, &listener->accept);
 }
 
 static void retry_fire(struct timer *timer) { accept_next(container_of(timer, struct listener, retry)); }
 
-/* ---- Counting by address */
-static bool is_address(const struct map_node *node, const void *key) {
-    return !memcmp(MAP_ITEM(node, struct address_count, node)->ip, key, 16);
-}
-
-/* NULL: over its limit, or over budget. */
-static struct address_count *address_take(struct listener *listener, const uint8_t ip[16]) {
-    uint64_t hash = hash_bytes(ip, 16);
-    struct map_node *found = map_find(&listener->addresses, hash, ip);
-    uint32_t most = listener->options.connections_per_address_max;
-    if (found) {
-        struct address_count *count = MAP_ITEM(found, struct address_count, node);
-        if (most && count->connections >= most) return NULL;
-        count->connections++;
-        return count;
-    }
-    struct address_count *count = POOL_NEW(listener->shard->pool, struct address_count);
-    if (!count) return NULL;
-    memcpy(count->ip, ip, 16);
-    count->connections = 1;
-    if (map_insert(&listener->addresses, &count->node, hash)) return count;
-    pool_free(listener->shard->pool, count, sizeof *count);
-    return NULL;
-}
-
-static void address_give_back(struct listener *listener, struct address_count *count) {
-    if (--count->connections > 0) return;
-    map_remove(&listener->addresses, &count->node);
-    pool_free(listener->shard->pool, count, sizeof *count);
+void listener_wakes(struct list *node) {
+    struct listener *listener = LIST_ITEM(node, struct listener, node);
+    timer_cancel(listener->shard, &listener->retry); /* looks again now; what it waited for is asked anew */
+    turn_end(listener->shard, &listener->hook, listener_step);
 }
 
 /* ---- Tickets */
-static void listener_step(struct turn_hook *hook);
 
 static void ticket_home(struct shard *shard, struct message *message) {
     struct ticket *ticket = container_of(message, struct ticket, message);
     struct listener *listener = ticket->listener;
     assert(shard == listener->shard);
-    address_give_back(listener, ticket->by_address);
     listener->counts.connections--;
+    if (ticket->by_address) admission_give_back(listener->options.admission, ticket->by_address);
     pool_free(shard->pool, ticket, sizeof *ticket);
     turn_end(shard, &listener->hook, listener_step);
 }
@@ -118,17 +106,18 @@ static void hand_over(struct listener *listener, struct ticket *ticket) {
 /* ---- Accepting */
 static void accepted(struct listener *listener, struct io_socket *socket) {
     struct io *io = listener->shard->io;
-    struct address_count *by_address = address_take(listener, listener->peer.ip);
-    struct ticket *ticket = by_address ? POOL_NEW(listener->shard->pool, struct ticket) : NULL;
+    struct admission *admission = listener->options.admission;
+    struct address_count *by_address = admission ? admission_take(admission, listener->peer.ip) : NULL;
+    struct ticket *ticket = by_address || !admission ? POOL_NEW(listener->shard->pool, struct ticket) : NULL;
     if (!ticket) {
-        if (by_address) address_give_back(listener, by_address);
-        listener->counts.refused_by_address++;
+        if (by_address) admission_give_back(admission, by_address);
+        listener->counts.refused++;
         io_socket_close(io, socket, true);
         return;
     }
     *ticket = (struct ticket){.listener = listener, .socket = socket, .peer = listener->peer, .own = listener->address,
         .by_address = by_address, .owner = listener->options.owner, .context = listener->options.context,
-        .untrusted = listener->options.untrusted};
+        .untrusted = listener->options.untrusted, .is_protected = listener->options.is_protected};
     io->vtable->socket_address(io, socket, &ticket->own); /* else the listener's, which may be a wildcard */
     listener->counts.accepted++;
     listener->counts.connections++;
@@ -143,9 +132,10 @@ static void accept_done(struct io_op *op) {
         turn_end(listener->shard, &listener->hook, listener_step);
         return;
     }
-    if (op->result >= 0) accepted(listener, op->net.accepted);
+    if (op->result >= 0) listener->held = op->net.accepted;
     else {
         listener->counts.without_descriptors++;
+        if (listener->options.admission) admission_make_room(listener->options.admission);
         if (timer_set(listener->shard, &listener->retry, shard_now(listener->shard) + RETRY_MS * NS_PER_MS, retry_fire)) return;
     }
     accept_next(listener);
@@ -156,19 +146,19 @@ int listener_open(struct listener **out, struct shard *shard, const struct liste
     if (!listener) return -ENOMEM;
     listener->shard = shard;
     listener->options = *options;
-    map_init(&listener->addresses, shard->pool, 0, is_address);
+    list_init(&listener->node);
     int backlog = options->backlog ? options->backlog : BACKLOG_DEFAULT;
     int result = shard->io->vtable->listen(shard->io, &listener->socket, &options->address, backlog, false);
     if (result < 0) goto fail;
     listener->address = options->address;
     result = shard->io->vtable->socket_address(shard->io, listener->socket, &listener->address);
     if (result < 0) goto fail;
+    if (options->admission) admission_join(options->admission, &listener->node);
     accept_next(listener);
     *out = listener;
     return 0;
 fail:
     if (listener->socket) io_socket_close(shard->io, listener->socket, false);
-    map_destroy(&listener->addresses);
     pool_free(shard->pool, listener, sizeof *listener);
     return result;
 }
@@ -176,9 +166,8 @@ fail:
 const struct io_address *listener_address(const struct listener *listener) { return &listener->address; }
 const struct listener_counts *listener_counts_of(const struct listener *listener) { return &listener->counts; }
 
-void listener_set_limits(struct listener *listener, uint32_t connections_max, uint32_t connections_per_address_max) {
+void listener_set_limit(struct listener *listener, uint32_t connections_max) {
     listener->options.connections_max = connections_max;
-    listener->options.connections_per_address_max = connections_per_address_max;
     accept_next(listener);
 }
 
@@ -193,7 +182,7 @@ static void listener_step(struct turn_hook *hook) {
     struct shard *shard = listener->shard;
     void (*closed)(void *context) = listener->closed;
     void *context = listener->closed_context;
-    map_destroy(&listener->addresses);
+    list_remove(&listener->node);
     pool_free(shard->pool, listener, sizeof *listener);
     if (closed) closed(context);
 }
@@ -204,6 +193,7 @@ void listener_close(struct listener *listener, void (*closed)(void *context), vo
     listener->closed_context = context;
     timer_cancel(listener->shard, &listener->retry);
     io_socket_close(listener->shard->io, listener->socket, false);
-    listener->socket = NULL;
+    if (listener->held) io_socket_close(listener->shard->io, listener->held, true);
+    listener->socket = listener->held = NULL;
     turn_end(listener->shard, &listener->hook, listener_step);
 }

@@ -2,7 +2,7 @@
  *
  * Knows of Kafka's protocol only the size before each frame and, for outgoing connections, where the correlation id is.
  *
- * `net` is all accepted connections of one shard. A `listener` lives on one shard and hands what it accepts to the nets
+ * `net` is all accepted connections of one shard; an `admission` counts those of several listeners. A `listener` lives on one shard and hands what it accepts to the nets
  * of all shards in turn. A `conn` gives its owner frames, each with a slot; the owner answers the slots in any order, and
  * they are sent in the order of their frames, at the end of the turn, as one vectored send. An idle conn holds no buffer.
  * A `peer` is one connection to another node, made anew with backoff whenever there is something to send.
@@ -39,6 +39,7 @@ enum conn_end {
     CONN_END_IDLE,
     CONN_END_MEMORY,     /* not even a small buffer could be had for it      */
     CONN_END_OWNER,      /* conn_close, or FRAME_REFUSED                     */
+    CONN_END_CROWDED,    /* idle, and the room was needed                    */
     CONN_END_STOP,       /* net_stop                                         */
 };
 
@@ -100,22 +101,43 @@ void slot_set_user(struct conn_slot *slot, void *user);
  * from within this call. */
 void conn_answer(struct conn_slot *slot, struct chain *chain, void (*gone)(struct conn_slot *slot));
 
+/* ---- Who may connect: limits over several listeners together, which live on one shard with it. */
+enum { ADMISSION_KEPT = 32 };
+struct admission;
+struct admission_override { uint8_t ip[16]; uint32_t connections_max; };
+struct admission_limits { /* UINT32_MAX: none */
+    uint32_t connections_max;           /* max.connections: at it, new ones wait in the kernel's queue, but on a protected
+                                         * listener: there they come in, and the idlest of the others goes             */
+    uint32_t per_address_max;           /* max.connections.per.ip: beyond it, new ones are closed                      */
+    const struct admission_override *overrides; /* borrows: an address's own                                           */
+    uint32_t override_count;
+    uint32_t rate_max;                  /* max.connection.creation.rate: a second; the others wait in the kernel's queue */
+    uint32_t sockets_max;               /* descriptors that there are for connections: the last ADMISSION_KEPT of them
+                                         * only for protected listeners; without one, the idlest goes for who comes    */
+};
+struct admission_counts { uint64_t refused_by_address, closed_for_others; uint32_t connections; };
+must_use enum err admission_open(struct admission **out, struct shard *shard, const struct admission_limits *limits);
+void admission_set_limits(struct admission *admission, const struct admission_limits *limits);
+const struct admission_counts *admission_counts_of(const struct admission *admission);
+void admission_close(struct admission *admission); /* after its listeners and their connections; NULL is fine */
+
 /* ---- Listeners */
 struct listener_options {
     struct io_address address;          /* port 0: any free one                                                     */
     int backlog;                        /* 0: 50, as Kafka's socket.listen.backlog.size                             */
-    uint32_t connections_max;           /* 0: no limit; at it, new ones wait in the kernel's queue                  */
-    uint32_t connections_per_address_max; /* max.connections.per.ip, 0: no limit; beyond it, new ones are closed    */
+    struct admission *admission;        /* borrows; NULL: without these limits                                      */
+    bool is_protected;                  /* its connections are not closed for others                                */
+    uint32_t connections_max;           /* of this listener, 0: no limit; at it, new ones wait in the kernel's queue */
     bool untrusted;                     /* conns begin with frame_bytes_max_untrusted                               */
     const struct conn_owner *owner;     /* borrows: for every conn that it makes, on every shard                    */
     void *context;                      /* for conn_listener_context                                                */
 };
-struct listener_counts { uint64_t accepted, refused_by_address, without_descriptors; uint32_t connections; };
+struct listener_counts { uint64_t accepted, refused, without_descriptors; uint32_t connections; };
 /* 0, or what the kernel says: -EADDRINUSE, -EACCES, ... Every shard of the group has its net by now. */
 must_use int listener_open(struct listener **out, struct shard *shard, const struct listener_options *options);
 const struct io_address *listener_address(const struct listener *listener); /* with the true port */
 const struct listener_counts *listener_counts_of(const struct listener *listener);
-void listener_set_limits(struct listener *listener, uint32_t connections_max, uint32_t connections_per_address_max);
+void listener_set_limit(struct listener *listener, uint32_t connections_max);
 /* No new connections from now on; those that are there stay. The listener goes when they all have (they count there). */
 void listener_close(struct listener *listener, void (*closed)(void *context), void *context);
 

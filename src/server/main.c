@@ -130,7 +130,8 @@ static int run_server(struct settings *settings) {
             return sentence(why.bytes);
         }
     }
-    struct server_options options = {.settings = settings, .ios = ios, .shards = shards, .files = io_files_real(), .pool = &node_pool,
+    uint64_t descriptors = getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY ? files.rlim_cur : 0;
+    struct server_options options = {.descriptors_max = descriptors, .settings = settings, .ios = ios, .shards = shards, .files = io_files_real(), .pool = &node_pool,
                                      .shard_pool_bytes = (size_t)(memory / shards), .trace = trace_line, .on_ready = on_ready, .on_stopped = on_stopped};
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGTERM, &action, NULL);

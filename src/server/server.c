@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { RETENTION_FIRST_MS = 30000, SHUTDOWN_MS = 5000, QUORUM_STOP_MS = 1000, CONNECTIONS_GRACE_MS = 1000, MAILBOX_MESSAGES = 1024, WHY_BYTES = 512,
-       LISTEN_ATTEMPTS = 100, LISTEN_AGAIN_MS = 20 };
+       LISTEN_ATTEMPTS = 100, LISTEN_AGAIN_MS = 20, STORE_FILES_MAX = 2048, STORE_FILES_MIN = 16, OTHER_DESCRIPTORS = 64 };
 
 /* What a shard has, and its way through the end: told by message, tells by message. */
 struct shard_part {
@@ -31,6 +31,7 @@ struct server {
     struct shard_part parts[SHARDS_MAX];
     uint32_t shards;
     struct listener *listeners[LISTENERS_MAX];
+    struct admission *admission, *controllers; /* to the brokers' listeners, to the controller's */
     struct meta_follow *follow;
     struct quorum *quorum;
     struct controller *controller;
@@ -137,8 +138,41 @@ static void failed(void *context, const char *why) {
 
 /* ---- running -------------------------------------------------------------------------------------------------------------- */
 
+/* What of the settings on connections is so now; a listener of the controller has the same limits, counted apart. */
+static struct admission_limits limits_now(const struct server *server, const struct image *image) {
+    const struct settings *settings = server->options.settings;
+    struct config_view view = {.image = image, .values = settings->values, .broker = settings->node};
+    struct admission_limits limits = {.overrides = settings->overrides, .override_count = settings->override_count, .sockets_max = UINT32_MAX};
+    int64_t most = config_number(&view, KEY_max_connections), each = config_number(&view, KEY_max_connections_per_ip);
+    int64_t rate = config_number(&view, KEY_max_connection_creation_rate);
+    limits.connections_max = most >= INT32_MAX ? UINT32_MAX : (uint32_t)most;
+    limits.per_address_max = each >= INT32_MAX ? UINT32_MAX : (uint32_t)each;
+    limits.rate_max = rate >= INT32_MAX ? UINT32_MAX : (uint32_t)rate;
+    return limits;
+}
+
+/* Half of the descriptors are the logs'; of the rest some are for what the process has besides. */
+static uint32_t files_max(const struct server *server) {
+    uint64_t most = server->options.descriptors_max / 2 / server->shards;
+    return server->options.descriptors_max == 0 || most > STORE_FILES_MAX ? STORE_FILES_MAX : most < STORE_FILES_MIN ? STORE_FILES_MIN : (uint32_t)most;
+}
+
+static uint32_t sockets_max(const struct server *server) {
+    uint64_t all = server->options.descriptors_max, others = (uint64_t)files_max(server) * server->shards + OTHER_DESCRIPTORS;
+    if (all == 0 || all > others + UINT32_MAX) return UINT32_MAX;
+    return all > others + ADMISSION_KEPT ? (uint32_t)(all - others) : ADMISSION_KEPT + 1;
+}
+
+static void set_limits(struct server *server, const struct image *image) {
+    struct admission_limits limits = limits_now(server, image);
+    admission_set_limits(server->controllers, &limits);
+    limits.sockets_max = sockets_max(server);
+    admission_set_limits(server->admission, &limits);
+}
+
 static void on_image(void *context, const struct image *image) {
     struct server *server = context;
+    set_limits(server, image);
     registration_image(server->registration, image);
 }
 
@@ -275,8 +309,13 @@ static enum err open_shards(struct server *server) {
         .retention_first_ms = config_number(&view, KEY_log_retention_check_interval_ms) < RETENTION_FIRST_MS
                                   ? config_number(&view, KEY_log_retention_check_interval_ms) : RETENTION_FIRST_MS,
         .producer_expiration_ms = config_number(&view, KEY_producer_id_expiration_ms),
+        .open_files_max = files_max(server),
     };
     struct net_limits limits = {.frame_bytes_max = (uint32_t)server->node.request_bytes_max, .idle_ms = config_number(&view, KEY_connections_max_idle_ms)};
+    if (server->options.shard_pool_bytes) limits.incomplete_bytes_max = server->options.shard_pool_bytes / 4;
+    int64_t queued = config_number(&view, KEY_queued_max_request_bytes);
+    if (queued > 0 && (limits.incomplete_bytes_max == 0 || (size_t)queued / server->shards < limits.incomplete_bytes_max))
+        limits.incomplete_bytes_max = (size_t)queued / server->shards + 1;
     for (uint32_t i = 0; i < server->shards; i++) {
         struct shard_part *part = &server->parts[i];
         enum err err = log_store_open(&part->store, part->shard, server->dirs, &store);
@@ -289,12 +328,15 @@ static enum err open_shards(struct server *server) {
 
 static enum err open_listeners(struct server *server, struct text *why) {
     struct config_view view = {.values = server->options.settings->values, .broker = server->node.id};
+    struct admission_limits limits = limits_now(server, NULL);
+    enum err err = admission_open(&server->controllers, server->parts[0].shard, &limits);
+    limits.sockets_max = sockets_max(server);
+    if (err || (err = admission_open(&server->admission, server->parts[0].shard, &limits))) return err;
     for (uint32_t i = 0; i < server->node.listener_count; i++) {
         struct broker_listener *listener = &server->node.listeners[i];
-        struct listener_options options = {.address = listener->address, .owner = &broker_connections, .context = listener};
-        int64_t most = config_number(&view, KEY_max_connections), each = config_number(&view, KEY_max_connections_per_ip);
-        options.connections_max = most >= INT32_MAX ? 0 : (uint32_t)most;
-        options.connections_per_address_max = each >= INT32_MAX ? 0 : (uint32_t)each;
+        struct listener_options options = {.address = listener->address, .owner = &broker_connections, .context = listener,
+                                           .admission = listener->is_controller ? server->controllers : server->admission,
+                                           .is_protected = listener->is_protected};
         options.backlog = (int)config_number(&view, KEY_socket_listen_backlog_size);
         int result = listener_open(&server->listeners[i], server->parts[0].shard, &options);
         /* The kernel closes the sockets of a killed process's ring some time after the process is gone: a node that is
@@ -411,6 +453,8 @@ void server_free(struct server *server) {
         net_close(server->parts[i].net);
         log_store_free(server->parts[i].store);
     }
+    admission_close(server->admission);
+    admission_close(server->controllers);
     shard_group_close(server->group);
     pool_free(server->pool, server, sizeof *server);
 }

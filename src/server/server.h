@@ -19,6 +19,7 @@ struct server_options {
     struct io_files files;               /* blocking, for start and end */
     struct pool *pool;                   /* borrows: of the node, for what is read at start */
     size_t shard_pool_bytes;             /* each shard's budget; 0: no limit */
+    uint64_t descriptors_max;            /* of the process, 0: no limit */
     struct pool **shard_pools;           /* NULL: made here */
     void (*trace)(const char *line);     /* structured log; may be NULL */
     void (*on_ready)(void *context);     /* this broker is unfenced and serves, once */

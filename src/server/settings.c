@@ -140,8 +140,35 @@ static bool read_listeners(struct reading *reading) {
     }
     uint32_t brokers = 0;
     for (uint32_t i = 0; i < out->listener_count; i++) brokers += !out->listeners[i].is_controller;
+    struct span own = config_text(&reading->view, KEY_inter_broker_listener_name, NULL);
+    if (!own.data || own.size == 0) own = config_text(&reading->view, KEY_security_inter_broker_protocol, NULL);
+    struct broker_listener *among_brokers = listener_named(out, own);
+    if (among_brokers) among_brokers->is_protected = brokers > 1 && !among_brokers->is_controller;
     if (brokers == 0) return fail(reading, KEY_listeners, "a broker needs a listener besides the controller's");
     if (!listener_named(out, span_text(out->controller_listener))) return fail(reading, KEY_controller_listener_names, "is not in listeners");
+    return true;
+}
+
+/* address:count, ... The address may be one of IPv6, without brackets: the last colon counts. */
+static bool read_overrides(struct reading *reading) {
+    struct settings *out = reading->out;
+    struct span rest = config_text(&reading->view, KEY_max_connections_per_ip_overrides, NULL), item;
+    while (rest.size > 0 && config_list_next(&rest, &item)) {
+        const uint8_t *colon = memrchr(item.data, ':', item.size);
+        int64_t count;
+        char host[64], address[80];
+        struct io_address parsed;
+        if (!colon || !config_parse_integer(span_of(colon + 1, (size_t)(item.data + item.size - colon - 1)), &count) || count < 0 || count > INT32_MAX)
+            return fail(reading, KEY_max_connections_per_ip_overrides, "each override is address:count");
+        if (!copy(host, sizeof host, span_of(item.data, (size_t)(colon - item.data)))) return fail(reading, KEY_max_connections_per_ip_overrides, "an address is too long");
+        if (strcmp(host, "localhost") == 0) snprintf(host, sizeof host, "127.0.0.1");
+        snprintf(address, sizeof address, strchr(host, ':') ? "[%s]:0" : "%s:0", host);
+        if (!io_address_parse(address, &parsed)) return fail(reading, KEY_max_connections_per_ip_overrides, "an override is for an IP address, or for localhost");
+        if (out->override_count == ADDRESS_OVERRIDES_MAX) return fail(reading, KEY_max_connections_per_ip_overrides, "too many overrides");
+        struct admission_override *override = &out->overrides[out->override_count++];
+        memcpy(override->ip, parsed.ip, sizeof override->ip);
+        override->connections_max = (uint32_t)count;
+    }
     return true;
 }
 
@@ -182,7 +209,7 @@ bool settings_read(struct settings *out, const struct config_values *values, str
     if (!config_values_validate(values, why)) return false;
     out->node = (broker_id)number(&reading, KEY_node_id);
     reading.view.broker = out->node;
-    if (!refuse_security(&reading) || !read_roles(&reading) || !read_listeners(&reading) || !read_dirs(&reading) || !read_reserve(&reading)) return false;
+    if (!refuse_security(&reading) || !read_roles(&reading) || !read_listeners(&reading) || !read_overrides(&reading) || !read_dirs(&reading) || !read_reserve(&reading)) return false;
     struct span rack = config_text(&reading.view, KEY_broker_rack, NULL);
     if (!copy(out->rack, sizeof out->rack, rack)) return fail(&reading, KEY_broker_rack, "is too long");
     if (!copy(out->voters, sizeof out->voters, config_text(&reading.view, KEY_controller_quorum_voters, NULL))) return fail(&reading, KEY_controller_quorum_voters, "is too long");

@@ -8,6 +8,8 @@
 #include "log/log.h"
 #include "meta/meta.h"
 
+enum { ADDRESS_OVERRIDES_MAX = 64 };
+
 struct settings {
     const struct config_values *values;      /* borrows */
     broker_id node;
@@ -19,6 +21,8 @@ struct settings {
     char log_dirs[LOG_DIRS_MAX][LOG_PATH_MAX];
     uint32_t log_dir_count;
     char metadata_dir[LOG_PATH_MAX];
+    struct admission_override overrides[ADDRESS_OVERRIDES_MAX]; /* max.connections.per.ip.overrides */
+    uint32_t override_count;
     char voters[4096];                       /* controller.quorum.voters */
     bool page_cache;
     uint32_t shards;                         /* 0: one for each core */
