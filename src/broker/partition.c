@@ -77,6 +77,15 @@ static void step(struct partition *partition, struct replica_event *event) {
     carry_out(partition, &effects);
 }
 
+static void tell_cut(struct partition *partition) {
+    const struct log_report *report = log_report(partition->log);
+    if (partition->cut_told || report->cut_at < 0) return;
+    partition->cut_told = true;
+    broker_trace(partition->broker, "partition %.*s-%d was cut at offset %lld: %llu bytes behind it were not flushed and not whole; they are kept in moldau.cut-%020lld",
+                 (int)partition->topic->name.size, (const char *)partition->topic->name.data, partition->index, (long long)report->cut_at,
+                 (unsigned long long)report->cut_bytes, (long long)report->cut_at);
+}
+
 /* The log is open: the machine learns where it ends. */
 static bool lead(struct partition *partition, const struct image_partition *state) {
     struct broker *broker = partition->broker;
@@ -101,6 +110,7 @@ static bool lead(struct partition *partition, const struct image_partition *stat
     event.become.durable = replica_offset_only(log_durable(partition->log));
     event.become.high_watermark = replica_offset_only(log_high_watermark(partition->log));
     event.become.recovering = state->recovery == LEADER_RECOVERING;
+    tell_cut(partition);
     if (state->leader_epoch > partition->epoch) log_epoch_assign(partition->log, state->leader_epoch, log_end(partition->log));
     partition->epoch = state->leader_epoch;
     step(partition, &event);

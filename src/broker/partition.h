@@ -34,7 +34,7 @@ struct partition {
     enum kafka_error unusable;      /* KAFKA_KAFKA_STORAGE_ERROR once the log has failed */
     uint32_t waiting;               /* items that wait on the log's opening */
     bool is_deleting;
-    bool damage_told;               /* to the operator, once */
+    bool damage_told, cut_told;     /* to the operator, once */
 };
 
 /* Who wants to hear what happens to a partition on its own shard: the coordinators. */

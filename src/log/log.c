@@ -364,6 +364,7 @@ struct open_job {
     bool cut, cut_fully, cut_copies;
     log_offset cut_offset;
     time_ns began;
+    struct log_report report;
 };
 
 static enum err open_run(struct log_job *job, struct io_files files) {
@@ -419,6 +420,7 @@ static void open_finish(struct log_job *job) {
     bool was_cut = open->cut || open->cut_fully;
     struct log_wait *wait = was_cut ? log->change_wait : NULL;
     if (!err) take_body(log, open);
+    else if (err == ERR_CORRUPT) log->last_report = open->report;
     job_free(job);
     store_background_done(log);
     if (was_cut && log->change != CHANGE_CLOSE && log->change != CHANGE_DELETE) {
@@ -449,7 +451,9 @@ static bool open_begin(struct log *log, enum change cut) {
     open->config = log->config;
     strcpy(open->parent, log->dir->path);
     open->began = io_now(store->shard->io);
+    open->report.damaged_at = open->report.cut_at = open->report.recovery_point = -1;
     open->in = (struct recover_input){
+        .report = &open->report,
         .body_pool = &log->pool, .work_pool = &open->job.pool, .parent = open->parent, .folder = open->job.folder,
         .topic_id = log->topic_id, .config = &open->config, .start_mark = log->start, .recovery_point = log->recovery_point,
         .create = log->create, .clean = log->clean && cut == CHANGE_NONE, .now_ms = io_wall(store->shard->io),

@@ -210,7 +210,7 @@ partition_index log_partition(const struct log *log);
 struct uuid log_topic_id(const struct log *log);
 struct log_dir *log_dir_of(const struct log *log);
 
-/* What the last opening found: told to the operator and to the controller. */
+/* What the last opening found, also one that failed: told to the operator and to the controller. */
 struct log_report {
     bool created, clean;             /* clean: nothing had to be verified                                              */
     log_offset recovery_point;       /* where the scan began                                                           */
@@ -218,6 +218,7 @@ struct log_report {
     log_offset cut_at;               /* -1: nothing was cut; else what lay from this offset on went to moldau.cut-...   */
     uint64_t cut_bytes;
     log_offset damaged_at;           /* -1: none seen; else rot before the recovery point, which was left as it is      */
+    log_offset damaged_base;         /* of the segment that it is in                                                    */
     bool flushed_lost;               /* the log ends before its recovery point: flushed data is missing. Leave the ISR. */
     uint32_t time_us;
 };

@@ -96,6 +96,12 @@ struct recovery {
     log_offset replayed;          /* the producers' state is as of here */
 };
 
+static void note_damage(struct recovery *r, const struct segment *segment, log_offset at) {
+    if (r->report->damaged_at >= 0) return;
+    r->report->damaged_at = at;
+    r->report->damaged_base = segment->base;
+}
+
 static void segment_path(const struct recovery *r, char out[PATH_MAX_BYTES], log_offset base, const char *ending) {
     path_of_offset(out, r->in->folder, base, ending);
 }
@@ -428,7 +434,7 @@ static enum err replay_until(struct recovery *r, log_offset until) {
             err = replay(r, &batch, &ended, &did);
         scan_free(&scan);
         if (opened) { io_file_drop(segment->file); segment->file = NULL; }
-        if (err == ERR_CORRUPT && r->report->damaged_at < 0) r->report->damaged_at = r->replayed;
+        if (err == ERR_CORRUPT) note_damage(r, segment, r->replayed);
         if (err && err != ERR_NOT_FOUND && err != ERR_CORRUPT) return err;
         log_offset behind = i + 1 < r->body->count && r->body->segments[i + 1]->base < until ? r->body->segments[i + 1]->base : until;
         if (r->replayed < behind) r->replayed = behind;
@@ -599,7 +605,7 @@ static enum err verify_from(struct recovery *r, log_offset point, log_offset flu
         bool gap = !r->in->config->cleanup_compact && segment->base > r->next;
         if (i > first && (gap || segment->base < r->next)) { /* what lay between was lost */
             if (r->next < flushed) { /* not by this crash */
-                if (r->report->damaged_at < 0) r->report->damaged_at = r->next;
+                note_damage(r, segment, r->next);
                 return ERR_CORRUPT;
             }
             r->report->cut_at = r->next;
@@ -629,7 +635,7 @@ static enum err verify_from(struct recovery *r, log_offset point, log_offset flu
         err = walk(r, segment, position, &good);
         if (err == ERR_CORRUPT) {
             if (r->next < flushed) { /* before the recovery point it is rot, not a torn end */
-                if (r->report->damaged_at < 0) r->report->damaged_at = r->next;
+                note_damage(r, segment, r->next);
                 return ERR_CORRUPT;
             }
             err = cut_at(r, i, good);
@@ -835,6 +841,7 @@ enum err recover(const struct recover_input *in, struct log_body **out, struct u
     for (int i = 0; i < MARKS_MAX; i++) body->marks[i].offset = -1;
     err = recover_all(&r, topic_id);
     if (r.listing.pool) listing_free(&r.listing);
+    if (in->report) *in->report = body->report;
     if (err) recover_body_free(body, in->body_pool);
     else *out = body;
     return err;

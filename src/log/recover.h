@@ -26,6 +26,7 @@ struct recover_input {
     time_ms now_ms;
     time_ms producer_expiration_ms;
     struct log *log;              /* only put into the segments */
+    struct log_report *report;    /* filled in also when it fails; may be NULL */
 };
 /* ERR_NOT_FOUND: no directory, and not to be made; ERR_FENCED: of another topic id (*topic_id says which). */
 must_use enum err recover(const struct recover_input *input, struct log_body **body, struct uuid *topic_id);

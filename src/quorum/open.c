@@ -25,6 +25,12 @@ static void log_has_failed(struct log_owner *owner, struct log *log, enum err er
 /* ---- Loading: log, then the snapshot's control records, then the log's */
 
 static void load_failed(struct quorum *quorum, enum err err) {
+    const struct log_report *report = log_report(quorum->log);
+    if (err == ERR_CORRUPT && report->damaged_at >= 0) {
+        quorum_fail(quorum, "the metadata log is damaged: %s/%020lld.log at offset %lld, below what was flushed: %s; it is left as it is, a copy of the folder must take its place",
+                    quorum->directory, (long long)report->damaged_base, (long long)report->damaged_at, err_text(err));
+        return;
+    }
     quorum_fail(quorum, "the metadata log in %s cannot be opened: %s", quorum->directory, err_text(err));
 }
 

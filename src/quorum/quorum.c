@@ -557,6 +557,7 @@ log_offset quorum_high_watermark(const struct quorum *quorum) { return quorum->h
 log_offset quorum_delivered(const struct quorum *quorum, uint32_t listener) { (void)listener; return quorum->next; }
 int16_t quorum_kraft_version(const struct quorum *quorum) { return raft_kraft_version(&quorum->raft); }
 const struct raft *quorum_raft(const struct quorum *quorum) { return &quorum->raft; }
+const struct log_report *quorum_log_report(const struct quorum *quorum) { return quorum->log ? log_report(quorum->log) : NULL; }
 uint32_t quorum_syncs(const struct quorum *quorum) { return quorum->syncs; }
 bool quorum_leader_address(const struct quorum *quorum, struct span listener, struct raft_listener *out) {
     return raft_leader_listener(&quorum->raft, listener, out);

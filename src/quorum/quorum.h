@@ -185,6 +185,7 @@ log_offset quorum_high_watermark(const struct quorum *quorum);   /* all before i
 log_offset quorum_delivered(const struct quorum *quorum, uint32_t listener); /* the next offset that it will be given */
 int16_t quorum_kraft_version(const struct quorum *quorum);
 const struct raft *quorum_raft(const struct quorum *quorum);     /* for those who check and explain */
+const struct log_report *quorum_log_report(const struct quorum *quorum); /* NULL: no log yet */
 /* Where the leader is, for that listener. False: not known. */
 bool quorum_leader_address(const struct quorum *quorum, struct span listener, struct raft_listener *out);
 uint32_t quorum_syncs(const struct quorum *quorum);              /* fsyncs of its own (the log's are the store's to tell) */

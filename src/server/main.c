@@ -68,7 +68,6 @@ struct running {
     struct shard_group *group;
     bool stopped, clean, quiet;
     const char *hint; /* printed with the ready line; may be NULL */
-    char why[WHY_BYTES];
 };
 static struct running running;
 
@@ -90,10 +89,10 @@ static void on_ready(void *context) {
     fflush(stdout);
 }
 
+/* Why it stopped of itself has been traced. */
 static void on_stopped(void *context, bool clean, const char *why) {
     running.stopped = true;
     running.clean = clean;
-    if (why) snprintf(running.why, sizeof running.why, "%s", why);
     shard_stop(running.group);
 }
 
@@ -144,7 +143,6 @@ static int run_server(struct settings *settings) {
     enum err err = shard_group_run(running.group);
     server_free(running.server);
     if (err) return sentence(err_text(err));
-    if (running.why[0]) return sentence(running.why);
     return running.clean ? 0 : 1;
 }
 

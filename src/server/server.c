@@ -130,9 +130,11 @@ void server_stop(struct server *server) {
 /* The metadata go no further on this node: better to stop it than to serve what is no longer so. */
 static void failed(void *context, const char *why) {
     struct server *server = context;
-    if (!server->why[0]) snprintf(server->why, sizeof server->why, "%s", why);
+    if (!server->why[0]) { /* of two who follow the metadata the second says the same */
+        snprintf(server->why, sizeof server->why, "%s", why);
+        trace(server, why);
+    }
     server->is_unclean = true;
-    trace(server, why);
     server_stop(server);
 }
 
@@ -176,10 +178,21 @@ static void on_image(void *context, const struct image *image) {
     registration_image(server->registration, image);
 }
 
+/* The end of the metadata log was not whole, or somebody else's: what that was is kept, and told. */
+static void tell_cut(struct server *server) {
+    const struct log_report *report = quorum_log_report(server->quorum);
+    char line[WHY_BYTES];
+    if (!report || report->cut_at < 0) return;
+    snprintf(line, sizeof line, "the metadata log was cut at offset %lld: %llu bytes behind it were no whole batches that fit; they are kept in moldau.cut-%020lld",
+             (long long)report->cut_at, (unsigned long long)report->cut_bytes, (long long)report->cut_at);
+    trace(server, line);
+}
+
 static void on_serving(void *context) {
     struct server *server = context;
     if (server->state != SERVER_STARTING) return;
     server->state = SERVER_RUNNING;
+    tell_cut(server);
     if (server->options.on_ready) server->options.on_ready(server->options.context);
 }
 
