@@ -3,6 +3,7 @@
 #include "broker/dispatch.h"
 #include "broker/fetch_session.h"
 #include "broker/partition.h"
+#include "broker/telemetry.h"
 #include "broker/topic.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -210,6 +211,7 @@ void broker_free(struct broker *broker) {
     MAP_EACH_SAFE(node, &broker->partitions) partition_forget(MAP_EACH_ITEM(node, struct partition, node));
     map_destroy(&broker->partitions);
     map_destroy(&broker->topics);
+    telemetry_free(broker);
     if (broker->sessions) {
         if (broker->sessions->pool) fetch_sessions_destroy(broker->sessions);
         pool_free(pool, broker->sessions, sizeof *broker->sessions);

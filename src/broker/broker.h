@@ -25,6 +25,7 @@ struct broker_node;
 struct coordinators;
 struct fetch_sessions;
 struct request;
+struct telemetry;
 
 /* What the broker asks of the control shard, on that shard; server/ fills it in with the controller of this node (or the
  * way to it). The request and what `done` gets are borrowed for the calls; `arena` may be used for the answer. */
@@ -104,11 +105,12 @@ struct broker {
     uint32_t requests_free_count;
     struct coordinators *coordinators;
     struct fetch_sessions *sessions;
+    struct telemetry *telemetry;            /* instances of clients that push metrics; NULL until there is one */
     struct { producer_id next, end; bool asking; struct list waiting; } producer_ids; /* the block leased from the controller */
     struct list creations;                  /* topics_auto: being created */
     uint32_t creations_count;
     uint64_t serial;
-    struct { uint64_t requests, bytes_in, refused; } metrics;
+    struct { uint64_t requests, bytes_in, refused, telemetry_pushes, telemetry_bytes, telemetry_metrics, telemetry_points, telemetry_unreadable; } metrics;
     struct list held;                       /* struct request: came before this broker served */
     bool serves, stopping, settings_changed;
 };

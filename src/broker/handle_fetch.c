@@ -56,6 +56,7 @@ static void read_next(struct fetch_share *share) {
         item->partition = partition_get(share->share.there, item->topic_id, item->index, &why);
         if (!item->partition) {
             item->out->error_code = (int16_t)why;
+            if (why == KAFKA_UNKNOWN_TOPIC_OR_PARTITION) item->out->aborted_transactions_count = 0; /* none, not null: as Apache Kafka */
             item->out->high_watermark = -1;
             item->is_refused = true;
             share->next++;
@@ -290,11 +291,13 @@ static bool plan_items(struct request *request, struct fetch_work *work, const s
             item->topic_id = partition->topic_id;
             if (!broker_topic_exists(broker, item->topic_id)) {
                 out->error_code = KAFKA_UNKNOWN_TOPIC_ID;
+                out->aborted_transactions_count = 0;
                 item->is_refused = true;
                 continue;
             }
         } else if (!broker_topic_id(broker, partition->name, &item->topic_id)) {
             out->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+            out->aborted_transactions_count = 0;
             item->is_refused = true;
             continue;
         }

@@ -5,6 +5,7 @@
 #include "broker/handlers.h"
 #include "broker/topic.h"
 #include "broker/topics_auto.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 /* What is allowed when there is no authorizer: everything that the resource knows, a bit for each of Kafka's operations. */
@@ -415,6 +416,12 @@ void handle_api_versions(struct request *request) {
         out->error_code = KAFKA_INVALID_REQUEST;
         request_reply(request, out);
         return;
+    }
+    if (request->version >= 3) {
+        struct client *client = request->client;
+        snprintf(client->software_name, sizeof client->software_name, "%.*s", (int)in->client_software_name.size, (const char *)in->client_software_name.data);
+        snprintf(client->software_version, sizeof client->software_version, "%.*s", (int)in->client_software_version.size,
+                 (const char *)in->client_software_version.data);
     }
     if (request->version >= 5) {
         bool has_cluster = in->cluster_id.data != NULL, has_node = in->node_id != -1;

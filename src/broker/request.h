@@ -28,6 +28,7 @@ struct client {
     uint32_t listener;       /* index of the listener it came through */
     uint32_t exclusive;      /* requests under way that nothing may overlap: 0 or 1 */
     bool closed;             /* no more frames; answers go nowhere */
+    char software_name[40], software_version[24]; /* as ApiVersions told them, cut; empty: not told */
     char address[IO_ADDRESS_TEXT_MAX + 1]; /* "/1.2.3.4", as Kafka writes a client's host */
 };
 

@@ -278,19 +278,20 @@ static bool describe_members(const struct group *group, struct arena *arena, str
     return true;
 }
 
-static bool describe_missing(struct group_request *request, struct describe_groups_response_described_group *answer) {
-    static const char before[] = "Group ", after[] = " not found.";
+static bool describe_missing(struct group_request *request, const struct group *group, struct describe_groups_response_described_group *answer) {
+    static const char before[] = "Group ";
+    const char *after = group ? " is not a classic group." : " not found."; /* as Apache Kafka says it: tools look at it */
     answer->group_state = SPAN_LITERAL("Dead");
     if (request->version < 6) return true;
     answer->error_code = KAFKA_GROUP_ID_NOT_FOUND;
-    size_t size = sizeof before + sizeof after - 2 + request->group_id.size;
+    size_t size = sizeof before - 1 + strlen(after) + request->group_id.size;
     char *bytes = arena_alloc(request->arena, size + 1);
     if (!bytes) return false;
     struct text text;
     text_init(&text, bytes, size + 1);
     text_add_bytes(&text, before, sizeof before - 1);
     text_add_span(&text, request->group_id);
-    text_add_bytes(&text, after, sizeof after - 1);
+    text_add_bytes(&text, after, strlen(after));
     answer->error_message = span_of(bytes, size);
     return true;
 }
@@ -304,7 +305,7 @@ void group_describe(struct group_machine *machine, struct group_request *request
         answer->group_id = request->group_id;
         bool whole;
         if (!group || group->kind != KIND_CLASSIC) {
-            whole = describe_missing(request, answer);
+            whole = describe_missing(request, group, answer);
         } else {
             answer->group_state = span_text(group_state_name(group));
             whole = span_copy(arena, group->protocol_type, &answer->protocol_type) && describe_members(group, arena, answer) &&

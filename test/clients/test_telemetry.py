@@ -1,0 +1,119 @@
+"""GetTelemetrySubscriptions and PushTelemetry (KIP-714), case by case as Apache Kafka 4.4 answers."""
+import gzip
+import time
+import uuid
+
+import pytest
+
+from messages import Connection
+
+NONE, INVALID_REQUEST, UNSUPPORTED_COMPRESSION, INVALID_RECORD, THROTTLED = 0, 42, 76, 87, 89
+UNKNOWN_SUBSCRIPTION, TOO_LARGE = 117, 118
+PAYLOAD = bytes([0x0A, 11, 0x12, 9, 0x12, 7, 0x0A, 1, 0x6E, 0x3A, 2, 0x0A, 0])  # one metric with one point
+
+
+@pytest.fixture
+def connection(node):
+    connection = Connection(node.port)
+    yield connection
+    connection.close()
+
+
+def ask(connection, instance=None):
+    return connection.ask("GetTelemetrySubscriptions", 0, ClientInstanceId=instance or uuid.uuid4())
+
+
+def push(connection, instance, subscription, **values):
+    return connection.ask("PushTelemetry", 0, **{**dict(ClientInstanceId=instance, SubscriptionId=subscription, Metrics=PAYLOAD), **values})["ErrorCode"]
+
+
+def subscribed(connection):
+    instance = uuid.uuid4()
+    return instance, ask(connection, instance)["SubscriptionId"]
+
+
+def configure(connection, name, **configs):
+    answer = connection.ask("IncrementalAlterConfigs", 1, Resources=[{"ResourceType": 16, "ResourceName": name, "Configs": [
+        {"Name": key.replace("_", "."), "ConfigOperation": 0 if value is not None else 1, "Value": value} for key, value in configs.items()]}])
+    return answer["Responses"][0]["ErrorCode"]
+
+
+def soon(condition):
+    """The configuration reaches the broker's shards a moment after the answer."""
+    for _ in range(100):
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_nothing_is_subscribed_to_at_first(connection):
+    answer = ask(connection, uuid.UUID(int=0))
+    assert answer["ErrorCode"] == NONE
+    assert answer["ClientInstanceId"].int > 1
+    assert (answer["PushIntervalMs"], answer["TelemetryMaxBytes"], answer["DeltaTemporality"]) == (300000, 1048576, True)
+    assert (answer["AcceptedCompressionTypes"], answer["RequestedMetrics"]) == ([4, 3, 1, 2], [])
+    assert ask(connection, uuid.UUID(int=1))["ClientInstanceId"] != uuid.UUID(int=1)
+    # As Apache Kafka makes a subscription's id.
+    assert ask(connection, uuid.UUID(int=77))["SubscriptionId"] == -725132397
+
+
+def test_no_more_often_than_the_interval(connection):
+    """Asking twice, pushing twice; after an unknown subscription or codec one may ask at once."""
+    instance, subscription = subscribed(connection)
+    assert ask(connection, instance)["ErrorCode"] == THROTTLED
+    assert push(connection, instance, subscription) == NONE
+    assert push(connection, instance, subscription) == THROTTLED
+    assert ask(connection, instance)["ErrorCode"] == THROTTLED
+    for error, wrong in ((UNKNOWN_SUBSCRIPTION, dict(SubscriptionId=1)), (UNSUPPORTED_COMPRESSION, dict(CompressionType=9))):
+        instance, subscription = subscribed(connection)
+        assert push(connection, instance, subscription, **wrong) == error
+        assert ask(connection, instance)["ErrorCode"] == NONE
+        assert push(connection, instance, subscription) == THROTTLED
+
+
+def test_what_is_not_taken(connection):
+    for instance in (uuid.UUID(int=0), uuid.UUID(int=1)):
+        assert push(connection, instance, 5) == INVALID_REQUEST
+    assert push(connection, uuid.uuid4(), 5) == UNKNOWN_SUBSCRIPTION
+    for error, wrong in ((TOO_LARGE, dict(Metrics=b"x" * 1048577)), (INVALID_RECORD, dict(Metrics=b"\xff\xff")),
+                         (INVALID_RECORD, dict(Metrics=gzip.compress(b"\0" * (1 << 21)), CompressionType=1)),
+                         (INVALID_RECORD, dict(Metrics=b"not gzip", CompressionType=1)), (NONE, dict(Metrics=b""))):
+        instance, subscription = subscribed(connection)
+        assert push(connection, instance, subscription, **wrong) == error
+
+
+def test_a_last_push(connection):
+    """It may come at any time, and nothing after it."""
+    instance, subscription = subscribed(connection)
+    assert push(connection, instance, subscription) == NONE
+    assert push(connection, instance, subscription, Terminating=True, Metrics=gzip.compress(PAYLOAD), CompressionType=1) == NONE
+    assert push(connection, instance, subscription) == INVALID_REQUEST
+
+
+def test_subscriptions_choose_clients(own_node):
+    """Two subscriptions, one for clients of a name; both, the shortest interval, and '*' for all."""
+    connection, chosen = Connection(own_node.port), Connection(own_node.port, client="prober")
+    instance, old = subscribed(connection)
+
+    def requested(connection):
+        answer = ask(connection)
+        return sorted(answer["RequestedMetrics"]), answer["PushIntervalMs"]
+
+    assert configure(connection, "s1", metrics="p.,c.x", interval_ms="1000", match="client_id=pr.*,client_source_address=127\\..*") == NONE
+    assert configure(connection, "s2", metrics="a.b", interval_ms="500") == NONE
+    assert soon(lambda: requested(chosen) == (["a.b", "c.x", "p."], 500))
+    assert requested(connection) == (["a.b"], 500)
+    assert requested(Connection(own_node.port, client="xprober")) == (["a.b"], 500)
+    # Who has the old one is told to ask again.
+    assert push(connection, instance, old) == UNKNOWN_SUBSCRIPTION
+    assert ask(connection, instance)["SubscriptionId"] != old
+    assert configure(connection, "s3", metrics="*") == NONE
+    assert soon(lambda: requested(chosen) == (["*"], 500))
+    assert configure(connection, "s3", metrics=None) == NONE
+    assert soon(lambda: requested(chosen)[0] != ["*"])
+    instance, subscription = subscribed(connection)
+    assert push(connection, instance, subscription) == NONE
+    assert push(connection, instance, subscription) == THROTTLED
+    time.sleep(0.55)
+    assert push(connection, instance, subscription) == NONE
