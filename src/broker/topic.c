@@ -39,6 +39,10 @@ static void load(struct broker *broker, struct topic_entry *entry) {
     log->file_delete_delay_ms = config.file_delete_delay_ms;
     log->cleanup_delete = config_list_contains(config.cleanup_policy, SPAN_LITERAL("delete"));
     log->cleanup_compact = config_list_contains(config.cleanup_policy, SPAN_LITERAL("compact"));
+    log->delete_retention_ms = config.delete_retention_ms;
+    log->min_compaction_lag_ms = config.min_compaction_lag_ms;
+    log->max_compaction_lag_ms = config.max_compaction_lag_ms;
+    log->min_cleanable_dirty_ratio = config.min_cleanable_dirty_ratio;
     log->may_use_reserve = topic_is_internal(entry->name);
 
     struct verify_rules *rules = &settings->verify;

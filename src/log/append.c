@@ -51,7 +51,8 @@ static bool must_roll(const struct log *log, uint32_t size, log_offset last, tim
     if (index_is_full(&active->by_offset) || index_is_full(&active->by_time)) return true;
     time_ms waited = active->timestamp_first >= 0 && timestamp_max >= 0 ? timestamp_max - active->timestamp_first
                    : active->timestamp_first >= 0 ? -1 : io_wall(log->store->shard->io) - active->created_ms;
-    return waited > config->segment_ms - log->body->roll_jitter_ms;
+    time_ms age = config->cleanup_compact && config->max_compaction_lag_ms < config->segment_ms ? config->max_compaction_lag_ms : config->segment_ms;
+    return waited > age - log->body->roll_jitter_ms;
 }
 
 static uint32_t unmade(const struct log_body *body) {

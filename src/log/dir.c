@@ -6,7 +6,8 @@
 #include <string.h>
 
 const char *const checkpoint_names[CHECKPOINT_KINDS] = {
-    "recovery-point-offset-checkpoint", "log-start-offset-checkpoint", "replication-offset-checkpoint"};
+    "recovery-point-offset-checkpoint", "log-start-offset-checkpoint", "replication-offset-checkpoint",
+    "cleaner-offset-checkpoint"};
 static const char meta_name[] = "meta.properties", meta_copy_name[] = "moldau.meta.properties", mark_name[] = ".kafka_cleanshutdown";
 
 /* ---- meta.properties */

@@ -3,7 +3,7 @@
 #include "log/log.h"
 #include "log/paths.h"
 
-enum checkpoint_kind { CHECKPOINT_RECOVERY, CHECKPOINT_START, CHECKPOINT_HIGH_WATERMARK, CHECKPOINT_KINDS };
+enum checkpoint_kind { CHECKPOINT_RECOVERY, CHECKPOINT_START, CHECKPOINT_HIGH_WATERMARK, CHECKPOINT_CLEANER, CHECKPOINT_KINDS };
 extern const char *const checkpoint_names[CHECKPOINT_KINDS];
 
 /* A partition that was there at start: a name and what the checkpoints said. Its place in the map is fixed after the
@@ -46,6 +46,7 @@ struct log_dirs {
     broker_id node;
     bool clean;
     broker_epoch previous_epoch;
+    _Atomic uint32_t cleaners;       /* cleanings under way, of all stores */
     _Atomic uint32_t dirty;          /* bits of checkpoint kinds that changed since they were written */
 };
 

@@ -9,7 +9,8 @@ void log_config_init(struct log_config *config) {
     *config = (struct log_config){
         .flush_messages = 1, .flush_ms = INT64_MAX, .segment_bytes = 1073741824, .segment_index_bytes = 10485760,
         .index_interval_bytes = 4096, .segment_ms = 604800000, .segment_jitter_ms = 0, .retention_bytes = -1,
-        .retention_ms = 604800000, .file_delete_delay_ms = 60000, .cleanup_delete = true};
+        .retention_ms = 604800000, .file_delete_delay_ms = 60000, .cleanup_delete = true, .delete_retention_ms = 86400000,
+        .max_compaction_lag_ms = INT64_MAX, .min_cleanable_dirty_ratio = 0.5};
 }
 
 void log_config_init_metadata(struct log_config *config) {
@@ -53,6 +54,7 @@ static void inherit(struct log *log, struct log *before) {
         log->recovery_known = before->recovery_known;
         log->mark_known = before->mark_known;
         log->start_is_above = before->start_is_above;
+        log->clean_point = before->clean_point;
     }
     log_forget(before);
 }
@@ -80,6 +82,7 @@ enum err log_new(struct log **out, struct log_store *store, const struct log_spe
     log->epoch_last = -1;
     log->end = log->written = log->flushed = -1;
     log->retain_due_ms = -1;
+    log->clean_point = -1;
     log->last_report.recovery_point = log->last_report.cut_at = log->last_report.damaged_at = -1;
     list_init(&log->node);
     list_init(&log->open_node);
@@ -105,6 +108,7 @@ enum err log_new(struct log **out, struct log_store *store, const struct log_spe
         log->start = marks[CHECKPOINT_START] < 0 ? 0 : marks[CHECKPOINT_START];
         log->high_watermark = marks[CHECKPOINT_HIGH_WATERMARK] < 0 ? 0 : marks[CHECKPOINT_HIGH_WATERMARK];
         log->recovery_point = log->recovery_filed = marks[CHECKPOINT_RECOVERY] < 0 ? 0 : marks[CHECKPOINT_RECOVERY];
+        log->clean_point = marks[CHECKPOINT_CLEANER];
         log->clean = found->dir->was_clean;
         atomic_store_explicit(&found->taken, true, memory_order_release);
     } else {
@@ -135,7 +139,7 @@ void log_body_free(struct log *log) {
     struct log_body *body = log->body;
     if (!body) return;
     log->start_is_above = log_start_is_above(log);
-    assert(!body->round);
+    assert(!body->round && !body->cleaner);
     assert(body->reads == 0);
     tail_clear(log);
     capture_free(log);
@@ -258,6 +262,7 @@ static void next_when_closed(struct log *log) {
 
 static void next_when_failed(struct log *log) {
     if (tell_failure(log)) return;
+    if (log->body && log->body->cleaner) cleaner_cancel(log);
     if (!is_idle(log)) return;
     if (log->change == CHANGE_CLOSE) {
         log_body_free(log);
@@ -274,6 +279,7 @@ static void next_when_failed(struct log *log) {
 }
 
 static void next_change(struct log *log) {
+    if (log->body->cleaner) cleaner_cancel(log);
     if (!log_is_quiet(log)) { flush_mark(log); return; }
     if (log->body->reads > 0) return; /* the last one looks here again */
     switch (log->change) {
@@ -321,6 +327,7 @@ static void next_when_open(struct log *log) {
     if (body->trash_count && retain_remove(log)) return;
     if (persist_seal(log)) return;
     if (persist_checkpoint(log)) return;
+    if (cleaner_swap(log)) return;
     if (log->retain_wanted) retain_step(log);
 }
 

@@ -121,6 +121,12 @@ struct log_store_options {
     uint32_t sync_fs_files;        /* 0: 64; more files to sync in a turn than this: the whole file system at once    */
     uint32_t preallocate_bytes;    /* 0: 4 MiB for logs that are hot; UINT32_MAX: never                               */
     time_ms producer_expiration_ms;/* 0: 86400000                                                                     */
+    bool cleaner_off;              /* log.cleaner.enable=false                                                        */
+    uint32_t cleaner_threads;      /* 0: 1; cleanings at once, of all shards together                                 */
+    time_ms cleaner_backoff_ms;    /* 0: 15000; between two looks for something to clean                              */
+    uint64_t cleaner_dedupe_bytes; /* 0: 128 MiB; a cleaning's map of keys at most                                    */
+    double cleaner_load_factor;    /* 0: 0.9                                                                          */
+    uint64_t cleaner_bytes_per_second; /* 0: no bound on what is read and written                                     */
 };
 must_use enum err log_store_open(struct log_store **out, struct shard *shard, struct log_dirs *dirs, const struct log_store_options *options);
 
@@ -139,8 +145,9 @@ enum err log_store_checkpoint(struct log_store *store, struct log_wait *wait);
 
 struct log_metrics {
     uint64_t appends, append_bytes, writes, syncs, syncs_fs, rolls, reads_memory, reads_file, reads_cold, reads_verified,
-             reads_corrupt, opens, closes,
-        recoveries, recovered_bytes, cut_bytes, index_loads, index_rebuilds, segments_deleted, failures, refused_no_space;
+        reads_corrupt, opens, closes, recoveries, recovered_bytes, cut_bytes, index_loads, index_rebuilds, segments_deleted,
+        failures, refused_no_space, cleanings, cleanings_failed, cleaned_bytes_read, cleaned_bytes_written,
+        cleaned_records; /* that went */
     uint32_t logs, logs_open, files_open;
     size_t tail_bytes, index_bytes;
 };
@@ -160,6 +167,8 @@ struct log_config {
     int64_t retention_bytes;         /* -1: no bound */
     time_ms retention_ms;            /* -1: no bound */
     time_ms file_delete_delay_ms;
+    time_ms delete_retention_ms, min_compaction_lag_ms, max_compaction_lag_ms;
+    double min_cleanable_dirty_ratio;
     bool cleanup_delete, cleanup_compact;
     bool may_use_reserve;            /* internal topics and metadata: writes go on below moldau.disk.reserve           */
     bool verify_from_start;          /* the metadata log: each opening verifies all of it                              */

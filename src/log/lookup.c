@@ -192,6 +192,10 @@ static void lookup_finish(struct log_job *job) {
 static enum err lookup_start(struct log_lookup *lookup) {
     struct log *log = lookup->log;
     struct log_body *body = log->body;
+    if (body->swap_wanted) {
+        list_push(&body->parked_lookups, &lookup->node);
+        return ERR_AGAIN;
+    }
     struct lookup_job *l = job_new(log->store, log, sizeof *l);
     if (!l) return ERR_NO_MEMORY;
     l->segments = pool_zero_alloc(&l->job.pool, body->count * sizeof *l->segments);
@@ -304,6 +308,10 @@ static void aborted_finish(struct log_job *job) {
 static enum err aborted_start(struct log_aborted_list *list, uint32_t from) {
     struct log *log = list->log;
     struct log_body *body = log->body;
+    if (body->swap_wanted) {
+        list_push(&body->parked_lists, &list->node);
+        return ERR_AGAIN;
+    }
     struct aborted_job *a = job_new(log->store, log, sizeof *a);
     if (!a) return ERR_NO_MEMORY;
     a->job.run = aborted_run;

@@ -10,6 +10,7 @@
  *   recover.c  the opening job: what there is, up to where it is good; and the cutting job of truncations
  *   persist.c  the job that makes a point durable: data, indexes, producers, epochs (roll, checkpoint, close)
  *   retain.c   what may be deleted, and deleting
+ *   cleaner.c  compaction: which log, step by step, and the swap; what stays is clean.c's and clean_filter.c's
  *   store.c    the store: timers, least recently used, checkpoint files, what was renamed away
  *
  * One job changes a log's files at a time (log->job); rounds of writes go on beside it, except while the log is `changing`.
@@ -110,6 +111,9 @@ struct log_body {
     time_ms unflushed_since_ms;   /* -1: nothing */
     time_ms roll_jitter_ms;
     bool checkpoint_wanted, roll_wanted;
+    struct cleaner *cleaner;      /* compacts the log; NULL: nobody does */
+    bool swap_wanted;             /* it is about to put new segments in: who would read files waits in these: */
+    struct list parked_reads, parked_lookups, parked_lists;
     struct persist_job *capture;  /* owns: taken at a round's start, to run after it   */
     struct list trash;            /* segments that wait for their removal job */
     uint32_t trash_count;
@@ -151,6 +155,8 @@ struct log {
     leader_epoch epoch_last;      /* remembered while closed */
     log_offset start, end, written, flushed, high_watermark, recovery_point;
     log_offset recovery_filed;    /* the largest recovery point that a checkpoint file may hold */
+    log_offset clean_point;       /* compaction: all before it is clean; -1: none */
+    bool uncleanable;             /* something in it cannot be compacted */
     time_ms retain_due_ms;        /* a closed log: when its oldest segment may be too old; INT64_MAX: never */
     struct log_report last_report;
     partition_index partition;
@@ -191,7 +197,8 @@ struct log_store {
     struct pool_block *blocks;                /* what tail entries are cut from */
     struct round *free_rounds;
     struct turn_hook turn;
-    struct timer recovery_timer, mark_timer, retention_timer, removal_timer, second_timer;
+    struct timer recovery_timer, mark_timer, retention_timer, removal_timer, second_timer, cleaner_timer;
+    struct cleaner *cleaner;                  /* one at a time */
     struct sync_fs sync_fs[4];
     struct random random;
     uint32_t background_jobs, jobs;
@@ -260,7 +267,13 @@ bool persist_checkpoint(struct log *log);     /* with the capture, after its rou
 bool persist_seal(struct log *log);           /* the oldest segment that is not active and not sealed */
 void persist_close(struct log *log);
 
+/* ---- cleaner.c */
+void cleaner_look(struct log_store *store);   /* starts to compact the dirtiest log, if one is dirty enough */
+bool cleaner_swap(struct log *log);           /* starts the swap, when it is wanted and nobody reads files */
+void cleaner_cancel(struct log *log);         /* ends it now, or when its step does */
+
 /* ---- retain.c */
+void retain_look(struct log *log, struct segment *segment); /* starts the job that learns a segment's timestamps */
 void retain_step(struct log *log);
 bool retain_remove(struct log *log);          /* starts the job for segments in the trash */
 void retain_start_moved(struct log *log);     /* puts whole segments below the start into the trash */

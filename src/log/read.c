@@ -410,6 +410,10 @@ enum err log_read(struct log_read *read) {
     if (read->from >= read->upto_offset) return ERR_NONE;
     enum err err;
     if (tail_read(read, read->upto_offset, &err)) return err;
+    if (log->body->swap_wanted) {
+        list_push(&log->body->parked_reads, &read->node);
+        return ERR_AGAIN;
+    }
     /* Files hold what is written; the rest is in the tail, so somebody who comes here wants what is before it. */
     read->segment = log_segment_of(log, read->from, NULL);
     assert(read->segment);

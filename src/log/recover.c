@@ -834,6 +834,9 @@ enum err recover(const struct recover_input *in, struct log_body **out, struct u
     r.report = &body->report;
     *r.report = (struct log_report){.recovery_point = -1, .cut_at = -1, .damaged_at = -1};
     list_init(&body->tail);
+    list_init(&body->parked_reads);
+    list_init(&body->parked_lookups);
+    list_init(&body->parked_lists);
     list_init(&body->flush_waits);
     list_init(&body->trash);
     body->unwritten = &body->tail;

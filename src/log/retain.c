@@ -1,5 +1,6 @@
 #include "log/parts.h"
 #include "log/rebuild.h"
+#include "log/scan.h"
 #include <errno.h>
 #include <string.h>
 
@@ -107,8 +108,6 @@ static time_ms largest_timestamp(const struct segment *segment) {
     return segment->timestamp_max >= 0 ? segment->timestamp_max : segment->modified_ms;
 }
 
-static void retain_look(struct log *log, struct segment *segment);
-
 /* *unknown: the first one whose largest timestamp has to be looked up before more can be said. */
 static uint32_t over_time(const struct log *log, uint32_t from, time_ms now_ms, struct segment **unknown) {
     const struct log_body *body = log->body;
@@ -174,7 +173,19 @@ struct look_job {
     uint64_t size;
     uint32_t interval;
     struct timestamp found;
+    time_ms first;
 };
+
+/* Of the first batch. What cannot be read is for others to find. */
+static time_ms first_timestamp(struct look_job *look, struct io_files files, struct io_file *file) {
+    struct scan scan;
+    struct scan_batch batch;
+    time_ms first = -1;
+    if (scan_init(&scan, files, file, 0, look->size, false, &look->job.pool)) return -1;
+    if (!scan_next(&scan, &batch)) first = batch.batch.max_timestamp;
+    scan_free(&scan);
+    return first;
+}
 
 static enum err look_run(struct log_job *job, struct io_files files) {
     struct look_job *look = container_of(job, struct look_job, job);
@@ -185,6 +196,7 @@ static enum err look_run(struct log_job *job, struct io_files files) {
     path_of_offset(path, job->folder, look->base, ".log");
     enum err err = err_from_errno(files.vtable->open(files.self, &file, path, IO_READ));
     if (!err) err = rebuild_largest_timestamp(&rebuild, file, &look->found);
+    if (!err) look->first = first_timestamp(look, files, file);
     io_file_drop(file);
     return err;
 }
@@ -199,6 +211,8 @@ static void look_finish(struct log_job *job) {
         segment->timestamp_max = look->found.time;
         segment->timestamp_max_at = look->found.offset;
         segment->timestamp_known = true;
+        if (segment->timestamp_first < 0) segment->timestamp_first = look->first;
+        segment->timestamp_first_known = true;
     }
     job_free(job);
     if (err) { /* next time, perhaps */
@@ -208,7 +222,7 @@ static void look_finish(struct log_job *job) {
     log_due(log);
 }
 
-static void retain_look(struct log *log, struct segment *segment) {
+void retain_look(struct log *log, struct segment *segment) {
     struct look_job *look = job_new(log->store, log, sizeof *look);
     if (!look) { store_retry(log->store); return; }
     look->job.run = look_run;

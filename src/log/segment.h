@@ -23,7 +23,8 @@ struct segment {
     bool timestamp_known;
     time_ms modified_ms;          /* of the file: stands in for a largest timestamp where there is none        */
     time_ms created_ms;           /* for the roll by time, where batches have no timestamp                     */
-    time_ms timestamp_first;      /* of the first batch: -1 none                                               */
+    time_ms timestamp_first;      /* of the first batch: -1 none, or not looked up                             */
+    bool timestamp_first_known;
     struct index by_offset, by_time;
     uint32_t since_index;         /* bytes since the last entry of the offset index                            */
     uint8_t *txn;                 /* owns: entries of the transaction index, as in its file                    */

@@ -256,6 +256,7 @@ static void gather_list(struct checkpoint_round *round, struct log_store *store,
         add_line(round, dir, CHECKPOINT_RECOVERY, log->topic, log->partition, log->recovery_known ? log->recovery_point : -1);
         add_line(round, dir, CHECKPOINT_HIGH_WATERMARK, log->topic, log->partition, log->mark_known ? log->high_watermark : -1);
         add_line(round, dir, CHECKPOINT_START, log->topic, log->partition, log_start_is_above(log) ? log->start : -1);
+        add_line(round, dir, CHECKPOINT_CLEANER, log->topic, log->partition, log->config.cleanup_compact ? log->clean_point : -1);
         if (!(round->kinds & 1u << CHECKPOINT_RECOVERY)) continue;
         log->recovery_gathered = log->recovery_point;
         if (log->recovery_filed < log->recovery_point) log->recovery_filed = log->recovery_point;
@@ -463,6 +464,12 @@ static void recovery_fire(struct timer *timer) {
     if (store->shard->index == 0 && atomic_load(&store->dirs->dirty)) checkpoint_begin(store, (1u << CHECKPOINT_KINDS) - 1);
 }
 
+static void cleaner_fire(struct timer *timer) {
+    struct log_store *store = container_of(timer, struct log_store, cleaner_timer);
+    again_in(store, timer, store->options.cleaner_backoff_ms, cleaner_fire);
+    cleaner_look(store);
+}
+
 static void mark_fire(struct timer *timer) {
     struct log_store *store = container_of(timer, struct log_store, mark_timer);
     again_in(store, timer, store->options.high_watermark_ms, mark_fire);
@@ -582,6 +589,10 @@ static void set_defaults(struct log_store_options *o) {
     if (!o->sync_fs_files) o->sync_fs_files = 64;
     if (!o->preallocate_bytes) o->preallocate_bytes = MIB(4);
     if (!o->producer_expiration_ms) o->producer_expiration_ms = 86400000;
+    if (!o->cleaner_threads) o->cleaner_threads = 1;
+    if (!o->cleaner_backoff_ms) o->cleaner_backoff_ms = 15000;
+    if (!o->cleaner_dedupe_bytes) o->cleaner_dedupe_bytes = MIB(128);
+    if (!(o->cleaner_load_factor > 0 && o->cleaner_load_factor <= 1)) o->cleaner_load_factor = 0.9;
 }
 
 static void remove_left_away(struct log_store *store) {
@@ -612,10 +623,12 @@ enum err log_store_open(struct log_store **out, struct shard *shard, struct log_
     time_ns now = io_now(shard->io);
     bool timers = timer_set(shard, &store->recovery_timer, now + store->options.recovery_checkpoint_ms * NS_PER_MS, recovery_fire) &&
                   timer_set(shard, &store->retention_timer, now + store->options.retention_first_ms * NS_PER_MS, retention_fire) &&
+                  timer_set(shard, &store->cleaner_timer, now + store->options.cleaner_backoff_ms * NS_PER_MS, cleaner_fire) &&
                   (shard->index != 0 || timer_set(shard, &store->mark_timer, now + store->options.high_watermark_ms * NS_PER_MS, mark_fire));
     if (!timers) {
         timer_cancel(shard, &store->recovery_timer);
         timer_cancel(shard, &store->retention_timer);
+        timer_cancel(shard, &store->cleaner_timer);
         map_destroy(&store->names);
         pool_free(shard->pool, store, sizeof *store);
         return ERR_NO_MEMORY;
@@ -690,6 +703,7 @@ enum err log_store_stop(struct log_store *store, struct log_wait *wait) {
     timer_cancel(store->shard, &store->recovery_timer);
     timer_cancel(store->shard, &store->mark_timer);
     timer_cancel(store->shard, &store->retention_timer);
+    timer_cancel(store->shard, &store->cleaner_timer);
     timer_cancel(store->shard, &store->removal_timer);
     store_turn_wanted(store);
     return ERR_AGAIN;

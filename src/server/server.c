@@ -313,6 +313,11 @@ static void read_node(struct server *server) {
     node->incarnation = uuid_random(&random);
 }
 
+/* Kafka's default is the largest number there is; the store says 0 to that. */
+static uint64_t cleaner_rate(double bytes_per_second) {
+    return bytes_per_second >= 1e15 ? 0 : bytes_per_second < 1 ? 1 : (uint64_t)bytes_per_second;
+}
+
 static enum err open_shards(struct server *server) {
     struct config_view view = {.values = server->options.settings->values, .broker = server->node.id};
     struct log_store_options store = {
@@ -323,6 +328,12 @@ static enum err open_shards(struct server *server) {
                                   ? config_number(&view, KEY_log_retention_check_interval_ms) : RETENTION_FIRST_MS,
         .producer_expiration_ms = config_number(&view, KEY_producer_id_expiration_ms),
         .open_files_max = files_max(server),
+        .cleaner_off = !config_flag(&view, KEY_log_cleaner_enable),
+        .cleaner_threads = (uint32_t)config_number(&view, KEY_log_cleaner_threads),
+        .cleaner_backoff_ms = config_number(&view, KEY_log_cleaner_backoff_ms),
+        .cleaner_dedupe_bytes = (uint64_t)config_number(&view, KEY_log_cleaner_dedupe_buffer_size),
+        .cleaner_load_factor = config_real(&view, KEY_log_cleaner_io_buffer_load_factor),
+        .cleaner_bytes_per_second = cleaner_rate(config_real(&view, KEY_log_cleaner_io_max_bytes_per_second)),
     };
     struct net_limits limits = {.frame_bytes_max = (uint32_t)server->node.request_bytes_max, .idle_ms = config_number(&view, KEY_connections_max_idle_ms)};
     if (server->options.shard_pool_bytes) limits.incomplete_bytes_max = server->options.shard_pool_bytes / 4;
