@@ -1,0 +1,165 @@
+#include "server/settings.h"
+#include "test.h"
+#include <stdio.h>
+#include <string.h>
+
+static struct pool pool;
+static struct arena arena;
+static struct settings settings;
+static char why_bytes[1024], warning_bytes[1024];
+
+static const char base[] = "process.roles=broker,controller\nnode.id=7\ncontroller.quorum.voters=7@localhost:9093\n"
+                           "controller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://:9092,CONTROLLER://localhost:9093\nlog.dirs=/a,/b\n";
+
+/* Reads the base with these lines behind it, where the last of a key counts as in Java's properties. */
+static bool read_with(const char *lines) {
+    struct config_values values;
+    struct text why, warnings;
+    char text[4096];
+    arena_destroy(&arena);
+    pool_destroy(&pool);
+    pool_init(&pool, 0, 0);
+    arena_init(&arena, &pool, 0);
+    text_init(&why, why_bytes, sizeof why_bytes);
+    text_init(&warnings, warning_bytes, sizeof warning_bytes);
+    why_bytes[0] = warning_bytes[0] = 0;
+    snprintf(text, sizeof text, "%s%s\n", base, lines);
+    config_values_init(&values, &arena);
+    struct span copy = span_of(arena_copy(&arena, text, strlen(text)), strlen(text));
+    return config_values_read(&values, copy, &why) == ERR_NONE && settings_read(&settings, &values, &why, &warnings);
+}
+
+static void begin(void) {
+    pool_init(&pool, 0, 0);
+    arena_init(&arena, &pool, 0);
+}
+
+static void end(void) {
+    arena_destroy(&arena);
+    pool_destroy(&pool);
+}
+
+/* What a plain file gives: roles, listeners with their addresses and what is advertised, directories, defaults. */
+TEST(settings_of_a_plain_file) {
+    begin();
+    assert_true(read_with(""));
+    assert_int_equal(settings.node, 7);
+    assert_true(settings.is_broker && settings.is_controller);
+    assert_int_equal(settings.listener_count, 2);
+    assert_string_equal(settings.listeners[0].name, "PLAINTEXT");
+    assert_false(settings.listeners[0].is_controller || settings.listeners[0].is_protected);
+    assert_string_equal(settings.listeners[0].host, "localhost");
+    assert_int_equal(settings.listeners[0].port, 9092);
+    assert_true(settings.listeners[1].is_controller);
+    assert_string_equal(settings.controller_listener, "CONTROLLER");
+    assert_int_equal(settings.log_dir_count, 2);
+    assert_string_equal(settings.log_dirs[1], "/b");
+    assert_string_equal(settings.metadata_dir, "/a");
+    assert_false(settings.page_cache);
+    assert_string_equal(warning_bytes, "");
+    assert_true(read_with("metadata.log.dir=/m\nmoldau.durability=page-cache\nmoldau.shards=3\nbroker.rack=r1"));
+    assert_string_equal(settings.metadata_dir, "/m");
+    assert_true(settings.page_cache);
+    assert_int_equal(settings.shards, 3);
+    assert_string_equal(settings.rack, "r1");
+    end();
+}
+
+/* Several listeners of brokers: names from the map, addresses of both kinds, what is advertised instead, and the one of
+ * the brokers among themselves is protected, if it is one of its own. */
+TEST(settings_of_listeners) {
+    begin();
+    assert_true(read_with("listeners=IN://10.0.0.1:9094,OUT://[::1]:9092,CONTROLLER://:9093\nlistener.security.protocol.map=IN:PLAINTEXT,OUT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+                          "inter.broker.listener.name=IN\nadvertised.listeners=OUT://kafka.example.org:19092,IN://10.0.0.1:9094"));
+    assert_int_equal(settings.listener_count, 3);
+    assert_true(settings.listeners[0].is_protected);
+    assert_false(settings.listeners[1].is_protected || settings.listeners[2].is_protected);
+    assert_string_equal(settings.listeners[1].host, "kafka.example.org");
+    assert_int_equal(settings.listeners[1].port, 19092);
+    char address[IO_ADDRESS_TEXT_MAX];
+    io_address_text(&settings.listeners[1].address, address);
+    assert_string_equal(address, "[::1]:9092");
+    end();
+}
+
+/* Limits of connections by address: of IPv4, IPv6 and localhost. */
+TEST(settings_of_address_limits) {
+    begin();
+    assert_true(read_with("max.connections.per.ip.overrides=10.1.2.3:5,::1:6,localhost:0"));
+    assert_int_equal(settings.override_count, 3);
+    assert_int_equal(settings.overrides[0].connections_max, 5);
+    assert_int_equal(settings.overrides[0].ip[15], 3);
+    assert_int_equal(settings.overrides[1].connections_max, 6);
+    assert_int_equal(settings.overrides[1].ip[15], 1);
+    assert_int_equal(settings.overrides[2].connections_max, 0);
+    assert_true(read_with("max.connections.per.ip.overrides="));
+    assert_int_equal(settings.override_count, 0);
+    end();
+}
+
+/* Every refusal is one sentence with the key, the value, and what is allowed or wrong. */
+TEST(settings_refuse_in_one_sentence) {
+    static const struct { const char *lines, *said; } cases[] = {
+        {"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+         "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer: authorizers are not served yet; without one every client may do everything"},
+        {"sasl.mechanism.inter.broker.protocol=PLAIN", "sasl.mechanism.inter.broker.protocol=PLAIN: SASL is not served yet"},
+        {"client.quota.callback.class=a.B", "client.quota.callback.class=a.B: client quotas are not served yet"},
+        {"create.topic.policy.class.name=a.B", "create.topic.policy.class.name=a.B: policies are Java classes and cannot be run here"},
+        {"alter.config.policy.class.name=a.B", "alter.config.policy.class.name=a.B: policies are Java classes and cannot be run here"},
+        {"security.inter.broker.protocol=SSL", "security.inter.broker.protocol=SSL: only PLAINTEXT is served yet"},
+        {"remote.log.storage.system.enable=true", "remote.log.storage.system.enable=true: tiered storage is not served yet"},
+        {"process.roles=broker", "process.roles=broker: only a node with both roles, broker,controller, is served yet"},
+        {"process.roles=controller", "process.roles=controller: only a node with both roles, broker,controller, is served yet"},
+        {"listeners=PLAINTEXT:9092", "listeners=PLAINTEXT:9092: each listener is NAME://host:port"},
+        {"listeners=PLAINTEXT://localhost", "listeners=PLAINTEXT://localhost: each listener is NAME://host:port"},
+        {"listeners=PLAINTEXT://localhost:70000", "listeners=PLAINTEXT://localhost:70000: each listener is NAME://host:port"},
+        {"listeners=PLAINTEXT://:9092,PLAINTEXT://:9094", "listeners=PLAINTEXT://:9092,PLAINTEXT://:9094: a listener's name is there twice"},
+        {"listeners=FANCY://:9092,CONTROLLER://:9093", "listeners=FANCY://:9092,CONTROLLER://:9093: a listener's name is not in listener.security.protocol.map"},
+        {"listeners=SSL://:9092,CONTROLLER://:9093", "listeners=SSL://:9092,CONTROLLER://:9093: only PLAINTEXT listeners are served yet, no SSL and no SASL"},
+        {"listeners=PLAINTEXT://example.org:9092,CONTROLLER://:9093",
+         "listeners=PLAINTEXT://example.org:9092,CONTROLLER://:9093: a host to listen on is an IP address, localhost, or empty for all"},
+        {"listeners=CONTROLLER://:9093", "listeners=CONTROLLER://:9093: a broker needs a listener besides the controller's"},
+        {"listeners=PLAINTEXT://:9092", "controller.listener.names=CONTROLLER: is not in listeners"},
+        {"advertised.listeners=PLAINTEXT://0.0.0.0:9092",
+         "advertised.listeners=PLAINTEXT://0.0.0.0:9092: clients cannot connect to 0.0.0.0: a name or an address that they can reach is needed"},
+        {"advertised.listeners=OTHER://a:9092", "advertised.listeners=OTHER://a:9092: advertises a listener that is not in listeners"},
+        {"advertised.listeners=nonsense", "advertised.listeners=nonsense: each listener is NAME://host:port"},
+        {"max.connections.per.ip.overrides=10.0.0.1", "max.connections.per.ip.overrides=10.0.0.1: each override is address:count"},
+        {"max.connections.per.ip.overrides=10.0.0.1:-1", "max.connections.per.ip.overrides=10.0.0.1:-1: each override is address:count"},
+        {"max.connections.per.ip.overrides=a.b:1", "max.connections.per.ip.overrides=a.b:1: an override is for an IP address, or for localhost"},
+        {"moldau.disk.reserve=lots", "moldau.disk.reserve=lots: 2% or a number of bytes"},
+        {"moldau.disk.reserve=-1", "moldau.disk.reserve=-1: 2% or a number of bytes"},
+    };
+    begin();
+    for (size_t i = 0; i < countof(cases); i++) {
+        assert_false(read_with(cases[i].lines));
+        assert_string_equal(why_bytes, cases[i].said);
+    }
+    end();
+}
+
+/* Values of a wrong type or out of range name the key and the value too, and say one thing only; the table's own words. */
+TEST(settings_refuse_wrong_values) {
+    static const char *const lines[] = {"node.id=x", "num.partitions=0", "log.segment.bytes=5", "moldau.shards=65", "moldau.durability=sometimes",
+                                        "max.connections=-1", "socket.request.max.bytes=0", "auto.create.topics.enable=perhaps"};
+    begin();
+    for (size_t i = 0; i < countof(lines); i++) {
+        char key[64];
+        snprintf(key, sizeof key, "%.*s", (int)strcspn(lines[i], "="), lines[i]);
+        assert_false(read_with(lines[i]));
+        assert_non_null(strstr(why_bytes, key));
+        assert_non_null(strstr(why_bytes, strchr(lines[i], '=') + 1));
+        assert_null(strchr(why_bytes, '\n'));
+        assert_true(strlen(why_bytes) < 200);
+    }
+    end();
+}
+
+/* A key that is not known is warned of, in a line each, and has no effect. */
+TEST(settings_warn_of_unknown_keys) {
+    begin();
+    assert_true(read_with("num.partitionz=3\nmy.own.key=x"));
+    assert_non_null(strstr(warning_bytes, "num.partitionz"));
+    assert_non_null(strstr(warning_bytes, "my.own.key"));
+    end();
+}
