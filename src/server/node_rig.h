@@ -3,8 +3,12 @@
  */
 #pragma once
 #include "server/server.h"
-#include "sim/sim_io.h"
 #include "wire/header.h"
+
+struct sim;
+struct sim_net;
+struct sim_host;
+struct sim_process;
 
 enum { RIG_NODE = 0, RIG_CLIENT = 1, RIG_SHARDS_MAX = 4, RIG_PORT = 9092, RIG_CONTROLLER_PORT = 9093, RIG_ANSWER_MAX = 1 << 22 };
 

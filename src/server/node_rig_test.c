@@ -1,6 +1,7 @@
 #include "server/node_rig.h"
 #include "base/bytes.h"
 #include "controller/format.h"
+#include "sim/sim_io.h"
 #include "test.h"
 #include "wire/batch.h"
 #include <stdio.h>

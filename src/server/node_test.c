@@ -1,5 +1,6 @@
 #include "server/node_rig.h"
 #include "base/bytes.h"
+#include "sim/sim_io.h"
 #include "test.h"
 #include "wire/batch.h"
 #include <stdio.h>
