@@ -34,7 +34,8 @@ static int run(const struct tool *tool, int argc, char **argv) {
 
 static void list(FILE *out) {
     fputs("moldau server FILE [--override KEY=VALUE]...   a node by a Kafka server.properties\n"
-          "moldau dev                                     a node without one\n", out);
+          "moldau dev                                     a node without one\n"
+          "moldau config check FILE                       what such a file means, and what clients will be told\n", out);
     for (uint32_t i = 0; i < TOOLS_COUNT; i++) {
         if (i == TOOL_storage) continue;
         fprintf(out, "moldau %-39s %s\n", cli_tools[i].name, cli_tools[i].about);

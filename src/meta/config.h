@@ -31,6 +31,7 @@ struct config_key {
     enum config_type type;
     const char *default_text;      /* ask config_default */
     bool internal;
+    bool no_effect;                /* known, so that files of Apache Kafka are read; nothing here follows from it */
     enum config_check check;
     double low, high, also;        /* CHECK_RANGE: low..high, or `also` */
     const char *allowed;           /* CHECK_ONE_OF..., CHECK_LIST_OF: comma-separated */
@@ -75,6 +76,11 @@ bool config_values_get(const struct config_values *values, struct span name, str
 /* Java's properties syntax: '=', ':' or space between, '\' continues a line and escapes, '#' and '!' comment, \uXXXX.
  * ERR_CORRUPT with `why`: a line that Java would refuse as well. */
 must_use enum err config_values_read(struct config_values *values, struct span file, struct text *why);
+/* What is worth a line before the start, a sentence each: keys that are not known, with the nearest that is; keys that are
+ * known and have no effect here. Written while there is room. */
+void config_values_warn(const struct config_values *values, struct text *lines);
+/* The known key that a name was probably meant to be; NULL: none is near. */
+const struct config_key *config_nearest(enum config_scope scope, struct span name);
 /* Each known key's value is allowed, what is required is there, and what belongs together fits. Unknown keys are fine
  * (plug-ins have their own), as in Kafka. */
 must_use bool config_values_validate(const struct config_values *values, struct text *why);

@@ -1,4 +1,5 @@
 #include "meta/config.h"
+#include "meta/config_change.h"
 #include <string.h>
 
 /* ---- a set of values, sorted by name */
@@ -305,4 +306,67 @@ bool config_values_validate(const struct config_values *values, struct text *why
         return false;
     }
     return true;
+}
+
+/* ---- what is worth a warning */
+
+enum { NAME_BYTES_MAX = 96 };
+
+/* How many letters must be changed, added, left out or swapped to make one name the other. */
+static uint32_t distance(struct span a, struct span b) {
+    uint8_t before[NAME_BYTES_MAX + 1], now[NAME_BYTES_MAX + 1], after[NAME_BYTES_MAX + 1];
+    if (a.size > NAME_BYTES_MAX || b.size > NAME_BYTES_MAX) return UINT32_MAX;
+    for (size_t k = 0; k <= b.size; k++) now[k] = (uint8_t)k;
+    memcpy(before, now, sizeof before);
+    for (size_t i = 1; i <= a.size; i++) {
+        after[0] = (uint8_t)i;
+        for (size_t k = 1; k <= b.size; k++) {
+            uint8_t least = (uint8_t)(now[k - 1] + (a.data[i - 1] != b.data[k - 1]));
+            if (now[k] + 1 < least) least = (uint8_t)(now[k] + 1);
+            if (after[k - 1] + 1 < least) least = (uint8_t)(after[k - 1] + 1);
+            if (i > 1 && k > 1 && a.data[i - 1] == b.data[k - 2] && a.data[i - 2] == b.data[k - 1] && before[k - 2] + 1 < least) least = (uint8_t)(before[k - 2] + 1);
+            after[k] = least;
+        }
+        memcpy(before, now, sizeof before);
+        memcpy(now, after, sizeof now);
+    }
+    return now[b.size];
+}
+
+const struct config_key *config_nearest(enum config_scope scope, struct span name) {
+    const struct config_key *nearest = NULL;
+    uint32_t least = name.size / 5 < 2 ? 3 : (uint32_t)(name.size / 5) + 1; /* a fifth of it may be wrong, and two letters of a short one */
+    for (const struct config_key *key = NULL; (key = config_next(scope, key));) {
+        if (key->internal) continue;
+        uint32_t d = distance(name, span_text(key->name));
+        if (d < least) least = d, nearest = key;
+    }
+    return nearest;
+}
+
+static void warn_unknown(struct span name, struct text *lines) {
+    const struct config_key *topic = config_find(SCOPE_TOPIC, name), *near = config_nearest(SCOPE_BROKER, name);
+    struct span synonyms = topic && topic->synonyms ? span_text(topic->synonyms) : (struct span){0}, first;
+    text_add(lines, "%.*s ", (int)(name.size < 128 ? name.size : 128), (const char *)name.data);
+    if (config_list_next(&synonyms, &first)) {
+        const uint8_t *star = memchr(first.data, '*', first.size);
+        size_t size = star ? (size_t)(star - first.data) : first.size;
+        text_add(lines, "is a topic's key and has no effect in this file: for all topics it is %.*s\n", (int)size, (const char *)first.data);
+    } else if (near) {
+        text_add(lines, "is not a key that is known, and has no effect: was %s meant?\n", near->name);
+    } else {
+        text_add(lines, "is not a key that is known, and has no effect\n");
+    }
+}
+
+void config_values_warn(const struct config_values *values, struct text *lines) {
+    enum { LINE_BYTES_MAX = 512 };
+    for (uint32_t i = 0; i < values->count && lines->size + LINE_BYTES_MAX < lines->capacity; i++) {
+        const struct config_entry *entry = &values->entries[i];
+        const struct config_key *key = config_find(SCOPE_BROKER, entry->name);
+        if (!key && config_base_name(entry->name).size != entry->name.size) key = config_find(SCOPE_BROKER, config_base_name(entry->name));
+        if (!key) warn_unknown(entry->name, lines);
+        else if (key->no_effect && !span_equal(entry->value, config_default(key)))
+            text_add(lines, "%s has no effect here: %s\n", key->name, strncmp(key->doc, "Known so", 8) == 0 ? "it names something of the JVM." : key->doc);
+    }
 }

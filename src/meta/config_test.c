@@ -406,3 +406,45 @@ TEST(config_lists_are_edited) {
     assert_span(config_base_name(SPAN_LITERAL("log.dirs")), "log.dirs");
     bench_close(&b);
 }
+
+/* What a file says in vain is told, a line each, with the key that was probably meant; what has effect is not. */
+TEST(config_warns_of_what_has_no_effect) {
+    struct bench b;
+    bench_open(&b);
+    static const struct { const char *key, *value, *line; } said[] = {
+        {"log.retension.hours", "5", "log.retension.hours is not a key that is known, and has no effect: was log.retention.hours meant?\n"},
+        {"nmu.partitions", "5", "nmu.partitions is not a key that is known, and has no effect: was num.partitions meant?\n"},
+        {"Log.Dirs", "/x", "Log.Dirs is not a key that is known, and has no effect: was log.dirs meant?\n"},
+        {"zookeeper.connect", "a:2181", "zookeeper.connect is not a key that is known, and has no effect\n"},
+        {"retention.ms", "5", "retention.ms is a topic's key and has no effect in this file: for all topics it is log.retention.ms\n"},
+        {"metric.reporters", "a.B", "metric.reporters has no effect here: it names something of the JVM.\n"},
+        {"num.io.threads", "9", "num.io.threads has no effect here: Threads that carry out requests; here shards do, see moldau.shards.\n"},
+        {"num.io.threads", "8", ""}, /* its default: nobody waits for anything */
+        {"num.partitions", "5", ""},
+        {"listener.name.external.ssl.keystore.location", "/x", ""},
+    };
+    for (size_t i = 0; i < countof(said); i++) {
+        config_values_init(&b.values, &b.arena);
+        text_init(&b.why, b.words, sizeof b.words);
+        assert_int_equal(config_values_set(&b.values, span_text(said[i].key), span_text(said[i].value)), ERR_NONE);
+        char lines[2048];
+        struct text text;
+        text_init(&text, lines, sizeof lines);
+        config_values_warn(&b.values, &text);
+        assert_string_equal(lines, said[i].line);
+    }
+    /* A page of nonsense is told as far as there is room, in whole lines. */
+    config_values_init(&b.values, &b.arena);
+    for (int i = 0; i < 200; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "xyzzy%d", i);
+        assert_int_equal(config_values_set(&b.values, span_text(name), SPAN_LITERAL("1")), ERR_NONE);
+    }
+    char lines[2048];
+    struct text text;
+    text_init(&text, lines, sizeof lines);
+    config_values_warn(&b.values, &text);
+    assert_false(text.cut);
+    assert_true(text.size > 1000 && lines[text.size - 1] == '\n');
+    bench_close(&b);
+}

@@ -2,6 +2,7 @@
 #include "base/random.h"
 #include "cli/cli.h"
 #include "controller/controller.h"
+#include "server/config_verb.h"
 #include "server/server.h"
 #include <errno.h>
 #include <signal.h>
@@ -12,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WHY_BYTES = 1024, WARNINGS_BYTES = 8192, FILE_BYTES_MAX = 4 << 20, OFFLOAD_THREADS = 4 };
+enum { WHY_BYTES = 1024, WARNINGS_BYTES = 8192, OFFLOAD_THREADS = 4 };
 
 /* ---- one line for each event, to standard error; what is for the user goes to standard output ------------------------- */
 
@@ -28,37 +29,6 @@ static void trace_line(const char *line) {
 static int sentence(const char *what) {
     fprintf(stderr, "moldau: %s\n", what);
     return 1;
-}
-
-/* ---- reading the configuration -------------------------------------------------------------------------------------------- */
-
-static bool read_file(const char *path, struct arena *arena, struct span *out, struct text *why) {
-    struct io_files files = io_files_real();
-    struct io_file *file;
-    int result = files.vtable->open(files.self, &file, path, IO_READ);
-    if (result < 0) {
-        text_add(why, "%s: %s", path, strerror(-result));
-        return false;
-    }
-    int64_t size = files.vtable->size(files.self, file);
-    uint8_t *bytes = size < 0 || size > FILE_BYTES_MAX ? NULL : arena_alloc(arena, (size_t)size + 1);
-    int64_t got = bytes ? files.vtable->read(files.self, file, bytes, (size_t)size, 0) : -1;
-    io_file_drop(file);
-    if (got < 0) {
-        text_add(why, "%s: cannot be read, or is larger than 4 MiB", path);
-        return false;
-    }
-    *out = span_of(bytes, (size_t)got);
-    return true;
-}
-
-static bool override(struct config_values *values, const char *pair, struct text *why) {
-    const char *equals = strchr(pair, '=');
-    if (!equals || equals == pair) {
-        text_add(why, "--override %s: key=value is wanted", pair);
-        return false;
-    }
-    return config_values_set(values, span_of(pair, (size_t)(equals - pair)), span_text(equals + 1)) == ERR_NONE;
 }
 
 /* ---- running ------------------------------------------------------------------------------------------------------------------ */
@@ -162,7 +132,6 @@ static int verb_server(int argc, char **argv) {
     struct text why;
     char why_bytes[WHY_BYTES];
     struct config_values values;
-    struct span file;
     pool_init(&pool, 0, 0);
     arena_init(&arena, &pool, 0);
     text_init(&why, why_bytes, sizeof why_bytes);
@@ -171,10 +140,10 @@ static int verb_server(int argc, char **argv) {
         fprintf(argc < 2 ? stderr : stdout, "usage: moldau server FILE [--override key=value]...\n");
         return argc < 2;
     }
-    if (!read_file(argv[1], &arena, &file, &why) || config_values_read(&values, file, &why)) return sentence(why.bytes);
+    if (!config_load_file(&values, argv[1], &arena, &why)) return sentence(why.bytes);
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--override") == 0 && i + 1 < argc) {
-            if (!override(&values, argv[++i], &why)) return sentence(why.bytes);
+            if (!config_load_override(&values, argv[++i], &why)) return sentence(why.bytes);
         } else {
             text_add(&why, "%s: only --override key=value may follow the file", argv[i]);
             return sentence(why.bytes);
@@ -233,7 +202,7 @@ static int verb_dev(int argc, char **argv) {
     if (config_values_read(&values, span_of(text, (size_t)n), &why)) return sentence(why.bytes);
     if (config_values_set(&values, SPAN_LITERAL("log.dirs"), span_text(folder))) return sentence("out of memory");
     for (int i = 0; i < overrides; i++)
-        if (!override(&values, pairs[i], &why)) return sentence(why.bytes);
+        if (!config_load_override(&values, pairs[i], &why)) return sentence(why.bytes);
     if (!load(&settings, &values, &why)) return sentence(why.bytes);
 
     struct random random;
@@ -269,5 +238,6 @@ int main(int argc, char **argv) {
     if (strcmp(name, "kafka-server-start.sh") == 0) return verb_server(argc, argv);
     if (argc >= 2 && strcmp(argv[1], "server") == 0) return verb_server(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "dev") == 0) return verb_dev(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "config") == 0) return config_run(argc - 1, argv + 1);
     return cli_main(argc, argv);
 }

@@ -195,17 +195,11 @@ static bool read_reserve(struct reading *reading) {
     return true;
 }
 
-static void warn_unknown(const struct config_values *values, struct text *warnings) {
-    for (uint32_t i = 0; i < values->count; i++) {
-        struct span name = values->entries[i].name;
-        if (!config_find(SCOPE_BROKER, name)) text_add(warnings, "%.*s is not a key that is known, and has no effect\n", (int)name.size, (const char *)name.data);
-    }
-}
-
 bool settings_read(struct settings *out, const struct config_values *values, struct text *why, struct text *warnings) {
     struct reading reading = {.out = out, .view = {.values = values, .broker = -1}, .why = why};
     memset(out, 0, sizeof *out);
     out->values = values;
+    if (warnings) config_values_warn(values, warnings);
     if (!config_values_validate(values, why)) return false;
     out->node = (broker_id)number(&reading, KEY_node_id);
     reading.view.broker = out->node;
@@ -220,6 +214,5 @@ bool settings_read(struct settings *out, const struct config_values *values, str
     out->backend = span_equal(backend, SPAN_LITERAL("io_uring")) ? IO_BACKEND_URING
                    : span_equal(backend, SPAN_LITERAL("epoll")) ? IO_BACKEND_EPOLL
                                                                 : IO_BACKEND_AUTO;
-    if (warnings) warn_unknown(values, warnings);
     return true;
 }

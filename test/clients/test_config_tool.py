@@ -1,0 +1,87 @@
+"""moldau config: says what a file means without starting anything; prints the reference of all keys."""
+import pytest
+
+from conftest_shared import MOLDAU, ROOT, run
+
+FILE = """process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@localhost:9093
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://{listen}:9092,CONTROLLER://127.0.0.1:9093
+{advertise}
+log.dirs=/nowhere/data
+"""
+
+
+def check(tmp_path, *words, listen="127.0.0.1", advertise="", more=""):
+    file = tmp_path / "server.properties"
+    file.write_text(FILE.format(listen=listen, advertise=advertise) + more)
+    return run(MOLDAU, "config", "check", file, *words, check=False)
+
+
+def test_reference_is_current():
+    """docs/config.md is what the program prints: after a change of the table, print it again."""
+    assert run(MOLDAU, "config", "doc").stdout == (ROOT / "docs" / "config.md").read_text()
+
+
+def test_a_good_file(tmp_path):
+    """Nothing is wrong, nothing is started: the data directory does not come into being."""
+    done = check(tmp_path)
+    assert done.returncode == 0
+    assert "The node would start.\n" in done.stdout
+    assert "problem" not in done.stdout and "Without effect" not in done.stdout
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("line,sentence", [
+    ("num.partitions=many", 'num.partitions is "many"'),
+    ("log.segment.bytes=10", 'log.segment.bytes is "10"'),
+    ("compression.type=brotli", 'compression.type is "brotli"'),
+    ("node.id=-5", "node.id"),
+    ("authorizer.class.name=a.B", "authorizer.class.name"),
+    ("advertised.listeners=PLAINTEXT://0.0.0.0:9092", "clients cannot connect to 0.0.0.0"),
+    ("broker.heartbeat.interval.ms=9000", "broker.heartbeat.interval.ms is 9000"),
+])
+def test_wrong_values(tmp_path, line, sentence):
+    """One sentence that names the key, exit status 1; the server says the same sentence instead of starting."""
+    done = check(tmp_path, more=line + "\n")
+    assert done.returncode == 1
+    assert sentence in done.stdout and "would not start" in done.stdout
+    started = run(MOLDAU, "server", tmp_path / "server.properties", check=False)
+    assert started.returncode == 1
+    assert sentence in started.stderr
+    assert "ready" not in started.stdout
+
+
+def test_what_has_no_effect(tmp_path):
+    """Unknown keys with the nearest one, topics' keys, keys of the JVM."""
+    done = check(tmp_path, more="log.retension.hours=5\nretention.ms=5\nmetric.reporters=a.B\nmy.plugin.key=1\n")
+    assert done.returncode == 0
+    for line in ("was log.retention.hours meant?", "for all topics it is log.retention.ms", "metric.reporters has no effect here", "my.plugin.key is not a key"):
+        assert line in done.stdout
+
+
+def test_listens_for_the_network_and_tells_loopback(tmp_path):
+    """The mistake that everybody makes once: it is called a problem, and who suffers is told."""
+    done = check(tmp_path, "--client", "192.0.2.7", "--client", "127.0.0.1", listen="")
+    assert done.returncode == 0
+    assert "told to connect to localhost:9092" in done.stdout
+    assert "problem: it listens for the network and tells clients to go to loopback" in done.stdout
+    assert "clients may not reach it" in done.stdout
+    other, own = done.stdout.split("A client at 192.0.2.7, another machine")[1].split("A client at 127.0.0.1, which is this machine")
+    assert "looks for the node on itself: it fails" in other
+    assert "is told localhost:9092, and reaches it" in own
+
+
+def test_advertises_what_is_not_here(tmp_path):
+    """An address of somebody else, and a name that leads nowhere."""
+    elsewhere = check(tmp_path, listen="0.0.0.0", advertise="advertised.listeners=PLAINTEXT://192.0.2.1:19092").stdout
+    assert "told to connect to 192.0.2.1:19092" in elsewhere and "not an address of this machine" in elsewhere and "leads to 9092 here" in elsewhere
+    nowhere = check(tmp_path, listen="0.0.0.0", advertise="advertised.listeners=PLAINTEXT://no-such-host.invalid:9092").stdout
+    assert "no-such-host.invalid leads nowhere" in nowhere
+
+
+def test_usage(tmp_path):
+    assert run(MOLDAU, "config", check=False).returncode == 1
+    assert run(MOLDAU, "config", "--help").returncode == 0
+    assert run(MOLDAU, "config", "check", tmp_path / "missing", check=False).returncode == 1
