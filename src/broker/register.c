@@ -11,6 +11,7 @@ struct registration {
     broker_epoch epoch;
     log_offset image_offset;      /* of the last record in this node's image; -1: none */
     bool image_has_us;            /* with this epoch */
+    bool image_has_cordoned;      /* the controller believes that some of our directories take nothing new */
     bool calling, again, has_served;
     struct timer timer;
     struct arena arena;           /* of the call under way */
@@ -147,6 +148,34 @@ static void has_beaten(struct control_call *call) {
     }
 }
 
+/* Which directories take no new partitions: told when there are any, or when the controller believes that there are. */
+static void tell_cordoned(struct registration *registration, struct broker_heartbeat_request *request) {
+    struct log_dirs *dirs = registration->node->dirs;
+    struct uuid *cordoned = ARENA_ARRAY(&registration->arena, log_dirs_count(dirs), struct uuid);
+    int32_t count = 0;
+    if (!cordoned) return; /* the next heartbeat tells it */
+    for (uint32_t i = 0; i < log_dirs_count(dirs); i++)
+        if (log_dir_is_cordoned(log_dirs_at(dirs, i))) cordoned[count++] = log_dir_id(log_dirs_at(dirs, i));
+    if (count == 0 && !registration->image_has_cordoned) return;
+    request->cordoned_log_dirs = cordoned;
+    request->cordoned_log_dirs_count = count;
+}
+
+/* cordoned.log.dirs as this image has it. True: it is another than before. */
+static bool cordon(struct registration *registration, const struct image *image) {
+    struct broker_node *node = registration->node;
+    struct config_view view = {.image = image, .values = node->config, .broker = node->id};
+    struct span paths = config_text(&view, KEY_cordoned_log_dirs, NULL);
+    bool all = config_list_contains(paths, SPAN_LITERAL("*")), changed = false;
+    for (uint32_t i = 0; i < log_dirs_count(node->dirs); i++) {
+        struct log_dir *dir = log_dirs_at(node->dirs, i);
+        bool cordoned = all || config_list_contains(paths, span_text(log_dir_path(dir)));
+        changed |= cordoned != log_dir_is_cordoned(dir);
+        log_dir_cordon(dir, cordoned);
+    }
+    return changed;
+}
+
 static void beat(struct registration *registration) {
     struct broker_heartbeat_request *request = &registration->beat.request;
     arena_reset(&registration->arena);
@@ -162,6 +191,7 @@ static void beat(struct registration *registration) {
         struct log_dir *dir = log_dirs_at(registration->node->dirs, i);
         if (!log_dir_is_online(dir)) request->offline_log_dirs[request->offline_log_dirs_count++] = log_dir_id(dir);
     }
+    tell_cordoned(registration, request);
     ask(registration, API_BROKER_HEARTBEAT, 2, request, &registration->beat.response, has_beaten);
 }
 
@@ -192,6 +222,8 @@ void registration_image(struct registration *registration, const struct image *i
     bool is_us = self && uuid_equal(self->incarnation, registration->node->incarnation);
     if (registration->state >= REGISTRATION_LEAVING) return;
     registration->image_has_us = is_us;
+    registration->image_has_cordoned = is_us && self->cordoned_known && self->cordoned_count > 0;
+    if (cordon(registration, image) && registration->state == REGISTRATION_SERVING && !registration->calling) after(registration, 0);
     if (is_us && !self->fenced && !registration->has_served) {
         registration->has_served = true;
         registration->options.on_serving(registration->options.context);

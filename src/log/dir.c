@@ -423,11 +423,18 @@ struct log_dir *log_dirs_by_id(struct log_dirs *dirs, struct uuid id) {
     return NULL;
 }
 
+void log_dir_cordon(struct log_dir *dir, bool cordoned) { atomic_store_explicit(&dir->cordoned, cordoned, memory_order_relaxed); }
+bool log_dir_is_cordoned(const struct log_dir *dir) { return atomic_load_explicit(&dir->cordoned, memory_order_relaxed); }
+
 struct log_dir *log_dirs_emptiest(struct log_dirs *dirs) {
     struct log_dir *best = NULL;
     for (uint32_t i = 0; i < dirs->count; i++) {
         struct log_dir *dir = &dirs->dirs[i];
-        if (log_dir_is_online(dir) && (!best || log_dir_partitions(dir) < log_dir_partitions(best))) best = dir;
+        if (!log_dir_is_online(dir)) continue;
+        /* The controller gives this broker nothing new when all are cordoned; what it gave before must go somewhere. */
+        bool is_better = !best || (log_dir_is_cordoned(best) && !log_dir_is_cordoned(dir)) ||
+                         (log_dir_is_cordoned(best) == log_dir_is_cordoned(dir) && log_dir_partitions(dir) < log_dir_partitions(best));
+        if (is_better) best = dir;
     }
     return best;
 }

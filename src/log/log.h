@@ -75,13 +75,16 @@ uint32_t log_dirs_count(const struct log_dirs *dirs);
 struct log_dir *log_dirs_at(struct log_dirs *dirs, uint32_t index);
 struct log_dir *log_dirs_metadata(struct log_dirs *dirs);               /* where __cluster_metadata-0 lives */
 struct log_dir *log_dirs_by_id(struct log_dirs *dirs, struct uuid id);  /* NULL: none                       */
-struct log_dir *log_dirs_emptiest(struct log_dirs *dirs);               /* online, fewest partitions; NULL: all offline */
+struct log_dir *log_dirs_emptiest(struct log_dirs *dirs);               /* online, not cordoned if that can be, fewest partitions; NULL: all offline */
 const char *log_dirs_cluster_id(const struct log_dirs *dirs);
 bool log_dirs_were_clean(const struct log_dirs *dirs);                  /* every one had its mark           */
 broker_epoch log_dirs_previous_epoch(const struct log_dirs *dirs);      /* from the marks; -1: missing anywhere, or they differ */
 
 struct uuid log_dir_id(const struct log_dir *dir);
 const char *log_dir_path(const struct log_dir *dir);
+/* cordoned.log.dirs: takes no new partitions while another directory can. From any thread. */
+void log_dir_cordon(struct log_dir *dir, bool cordoned);
+bool log_dir_is_cordoned(const struct log_dir *dir);
 bool log_dir_is_online(const struct log_dir *dir);                      /* from any thread */
 void log_dir_fail(struct log_dir *dir);                                 /* from any thread; for good, in this process */
 uint32_t log_dir_partitions(const struct log_dir *dir);                 /* about how many; from any thread */

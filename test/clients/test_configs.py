@@ -205,3 +205,44 @@ def test_configs_survive_a_restart(own_node):
     broker = describe(admin, BROKER, "1")
     assert (broker["compression.type"].value, broker["compression.type"].source) == ("gzip", 3)
     assert (broker["num.io.threads"].value, broker["num.io.threads"].source) == ("9", 2)
+
+
+def test_cordoned_directories_take_nothing_new(own_node):
+    """With all directories cordoned no topic can be made, what is there is served; taken back, topics are made again."""
+    admin = AdminClient({"bootstrap.servers": own_node.address})
+    create(admin, "before")
+
+    def refused():
+        try:
+            create(admin, f"new-{time.time_ns()}")
+        except KafkaException as error:
+            return error.args[0].name() == "INVALID_REPLICATION_FACTOR"
+        return False
+
+    assert not refused()
+    assert alter_raw(own_node, 4, "1", ("cordoned.log.dirs", "/not/ours")) == 42
+    assert alter_raw(own_node, 4, "1", ("cordoned.log.dirs", "*")) == 0
+    until(refused)
+    assert produce(own_node, "before", b"x") is None
+    assert alter_raw(own_node, 4, "1", ("cordoned.log.dirs", None)) == 0
+    until(lambda: not refused())
+
+
+def test_min_insync_replicas_is_bounded_by_the_replicas(node, admin, topic):
+    """A topic of one replica whose minimum is two is written to all the same, as in Kafka since 4.0."""
+    create(admin, topic)
+    alter(admin, TOPIC, topic, ("min.insync.replicas", "2"))
+    until(lambda: describe(admin, TOPIC, topic)["min.insync.replicas"].value == "2")
+    assert produce(node, topic, b"x", acks="all") is None
+
+
+def test_compression_takes_effect_at_once(node, admin, topic):
+    """What was stored as it came is stored compressed after compression.type is set: the log grows by far less."""
+    create(admin, topic)
+    size = lambda: sum(file.stat().st_size for file in (node.folder / f"{topic}-0").glob("*.log"))
+    assert produce(node, topic, b"x" * 100000) is None
+    assert size() > 100000
+    before = size()
+    alter(admin, TOPIC, topic, ("compression.type", "zstd"))
+    assert produce(node, topic, b"x" * 100000) is None
+    assert size() - before < 10000
