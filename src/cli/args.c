@@ -44,7 +44,7 @@ static void options_help(const struct tool *tool, FILE *out) {
     for (uint32_t i = 0; i < tool->count; i++) {
         const struct option *option = &tool->options[i];
         char left[256], right[1024];
-        static const char *const kinds[] = {"", "String", "String", "Integer", "Long"};
+        static const char *const kinds[] = {"", "String", "String", "String", "Integer", "Long"};
         char letter[8] = "";
         if (option->letter) snprintf(letter, sizeof letter, "-%c, ", option->letter);
         if (option->kind == OPTION_FLAG) snprintf(left, sizeof left, "%s--%s", letter, option->name);
@@ -117,9 +117,12 @@ int args_read(struct args *args, const struct tool *tool, int argc, char **argv)
         }
         if (value && option->kind >= OPTION_INTEGER && !is_number(value, option->kind))
             return args_wrong(args, "Cannot parse argument '%s' of option %s", value, option->name);
-        if (args->count == ARGS_MAX) return args_wrong(args, "too many options");
-        args->given[args->count].option = option;
-        args->given[args->count++].value = value;
+        do {
+            if (args->count == ARGS_MAX) return args_wrong(args, "too many options");
+            args->given[args->count].option = option;
+            args->given[args->count++].value = value;
+            value = option->kind == OPTION_SEVERAL && !equals && i + 1 < argc && argv[i + 1][0] != '-' ? argv[++i] : NULL;
+        } while (value);
     }
     return 0;
 }

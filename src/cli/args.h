@@ -10,6 +10,7 @@ enum option_kind {
     OPTION_FLAG,      /* no value                          */
     OPTION_TEXT,
     OPTION_MAYBE,     /* a value may follow, or none       */
+    OPTION_SEVERAL,   /* values follow, at least one       */
     OPTION_INTEGER,   /* of 32 bits                        */
     OPTION_LONG,      /* of 64 bits                        */
 };

@@ -131,7 +131,11 @@ static bool add_resources(struct configs *configs, struct all_names *all, int8_t
     list_config_resources_request_init(&request);
     request.resource_types = &type;
     request.resource_types_count = 1;
-    if (!admin_call(&configs->admin, CLIENT_ANY, API_LIST_CONFIG_RESOURCES, 0, "listConfigResources", &request, &response)) return false;
+    if (!admin_call(&configs->admin, CLIENT_ANY, API_LIST_CONFIG_RESOURCES, 0, "listConfigResources", &request, &response)) {
+        if (type != RESOURCE_GROUP || configs->admin.code != KAFKA_UNSUPPORTED_VERSION) return false;
+        admin_forgive(&configs->admin); /* a broker of before 4.1: then those that are there are all */
+        return true;
+    }
     if (!admin_check(&configs->admin, response.error_code, (struct span){0})) return false;
     for (int32_t i = 0; i < response.config_resources_count; i++)
         if (response.config_resources[i].resource_type == type && !add_name(configs, all, cell_span(memory(configs), response.config_resources[i].resource_name))) return false;

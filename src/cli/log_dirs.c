@@ -1,8 +1,8 @@
 /* cli/log_dirs.c - kafka-log-dirs.sh. */
 #include "cli/admin.h"
 #include "cli/columns.h"
+#include "cli/quoted.h"
 #include "cli/tools.h"
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,16 +47,6 @@ static bool choose(struct admin *admin, struct chosen *out) {
     return true;
 }
 
-static void print_json_text(struct span text) {
-    putchar('"');
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] == '"' || text.data[i] == '\\') printf("\\%c", text.data[i]);
-        else if (text.data[i] < 0x20) printf("\\u%04X", text.data[i]);
-        else putchar(text.data[i]);
-    }
-    putchar('"');
-}
-
 /* Members in the order in which Kafka's tool has them. */
 static void print_dir(struct admin *admin, const struct describe_log_dirs_response_describe_log_dirs_result *dir, struct span topics) {
     const char *between = "";
@@ -66,7 +56,7 @@ static void print_dir(struct admin *admin, const struct describe_log_dirs_respon
         for (int32_t p = 0; p < dir->topics[t].partitions_count; p++) {
             const struct describe_log_dirs_response_describe_log_dirs_partition *partition = &dir->topics[t].partitions[p];
             printf("%s{\"partition\":", between);
-            print_json_text(span_text(cell_text(admin_memory(admin), "%.*s-%d", (int)dir->topics[t].name.size, (const char *)dir->topics[t].name.data, partition->partition_index)));
+            print_quoted(span_text(cell_text(admin_memory(admin), "%.*s-%d", (int)dir->topics[t].name.size, (const char *)dir->topics[t].name.data, partition->partition_index)), stdout);
             printf(",\"size\":%lld,\"offsetLag\":%lld,\"isFuture\":%s}", (long long)partition->partition_size, (long long)partition->offset_lag, partition->is_future_key ? "true" : "false");
             between = ",";
         }
@@ -78,10 +68,10 @@ static void print_dir(struct admin *admin, const struct describe_log_dirs_respon
         text_init(&text, bytes, sizeof bytes);
         text_add(&text, "org.apache.kafka.common.errors.");
         exception_of_error(dir->error_code, &text);
-        print_json_text(span_text(bytes));
+        print_quoted(span_text(bytes), stdout);
     } else printf("null");
     printf(",\"logDir\":");
-    print_json_text(dir->log_dir);
+    print_quoted(dir->log_dir, stdout);
     putchar('}');
 }
 
