@@ -6,16 +6,27 @@
 
 enum { HELP_COLUMN = 41, HELP_WIDTH = 80 };
 
+/* A verb takes its tool's options, too. */
 static const struct option *find(const struct tool *tool, const char *name, size_t size) {
     for (uint32_t i = 0; i < tool->count; i++)
         if (strlen(tool->options[i].name) == size && memcmp(tool->options[i].name, name, size) == 0) return &tool->options[i];
-    return NULL;
+    return tool->parent < 0 ? NULL : find(&cli_tools[tool->parent], name, size);
 }
 
 static const struct option *find_letter(const struct tool *tool, char letter) {
     for (uint32_t i = 0; i < tool->count; i++)
         if (tool->options[i].letter == letter) return &tool->options[i];
-    return NULL;
+    return tool->parent < 0 ? NULL : find_letter(&cli_tools[tool->parent], letter);
+}
+
+/* Behind the options before it that belong to the tool as a whole. */
+int args_find_verb(const struct tool *tool, int argc, char **argv) {
+    for (int i = 0; i < argc; i++) {
+        if (argv[i][0] != '-') return i;
+        const struct option *option = argv[i][1] == '-' ? find(tool, argv[i] + 2, strcspn(argv[i] + 2, "=")) : find_letter(tool, argv[i][1]);
+        if (option && option->kind != OPTION_FLAG && !strchr(argv[i], '=')) i++;
+    }
+    return argc;
 }
 
 /* Words of the help, folded into the right column. */

@@ -29,16 +29,19 @@ struct tool {
     const char *about;    /* the first line of the help    */
     const struct option *options;
     uint32_t count;
+    int parent;           /* the tool whose verb it is; -1: none */
 };
 enum tool_id {
 #define TOOL(id, verb, script, about) TOOL_##id,
+#define VERB(parent, id, verb, about) TOOL_##id,
 #define OPTION(...)
 #define END
 #include "cli/cli.tbl"
     TOOLS_COUNT
 };
 extern const struct tool cli_tools[TOOLS_COUNT];
-const struct tool *cli_tool_named(const char *verb);   /* NULL: none */
+const struct tool *cli_tool_named(const char *verb);   /* NULL: none; kafka-storage's own verbs are found, too */
+const struct tool *cli_verb_named(const struct tool *tool, const char *verb); /* NULL: none */
 const struct tool *cli_tool_of_script(const char *script);
 
 enum { ARGS_MAX = 256 };
@@ -52,6 +55,8 @@ struct args {
 
 /* 0: go on. 1: something is wrong and has been said (exit status 1). 2: --help or --version was asked for and given. */
 int args_read(struct args *args, const struct tool *tool, int argc, char **argv);
+/* Where the verb of a tool that has verbs stands among its words; argc: nowhere. */
+int args_find_verb(const struct tool *tool, int argc, char **argv);
 bool args_has(const struct args *args, const char *name);
 /* The (last) value; the preset when it was not given; NULL: neither. */
 const char *args_text(const struct args *args, const char *name);

@@ -22,6 +22,19 @@ static int (*const runs[TOOLS_COUNT])(struct args *args) = {
     [TOOL_e2e_latency] = e2e_latency_run,
     [TOOL_verifiable_producer] = verifiable_producer_run,
     [TOOL_verifiable_consumer] = verifiable_consumer_run,
+    [TOOL_features_describe] = features_describe_run,
+    [TOOL_features_upgrade] = features_upgrade_run,
+    [TOOL_features_downgrade] = features_downgrade_run,
+    [TOOL_features_disable] = features_disable_run,
+    [TOOL_features_version_mapping] = features_version_mapping_run,
+    [TOOL_features_feature_dependencies] = storage_feature_dependencies_run,
+    [TOOL_quorum_describe] = quorum_describe_run,
+    [TOOL_quorum_add_controller] = quorum_add_controller_run,
+    [TOOL_quorum_remove_controller] = quorum_remove_controller_run,
+    [TOOL_cluster_id] = cluster_id_run,
+    [TOOL_cluster_unregister] = cluster_unregister_run,
+    [TOOL_cluster_list_endpoints] = cluster_list_endpoints_run,
+    [TOOL_api_versions] = api_versions_run,
     [TOOL_dump] = tool_dump,
     [TOOL_storage_info] = storage_info_run,
     [TOOL_storage_format] = storage_format_run,
@@ -42,10 +55,16 @@ static void list(FILE *out) {
           "moldau dev                                     a node without one\n"
           "moldau config check FILE                       what such a file means, and what clients will be told\n", out);
     for (uint32_t i = 0; i < TOOLS_COUNT; i++) {
-        if (i == TOOL_storage) continue;
-        fprintf(out, "moldau %-39s %s\n", cli_tools[i].name, cli_tools[i].about);
+        bool has_verbs = i + 1 < TOOLS_COUNT && cli_tools[i + 1].parent == (int)i;
+        if (has_verbs) continue;
+        char name[128];
+        if (cli_tools[i].parent < 0 || cli_tools[i].parent == TOOL_storage) snprintf(name, sizeof name, "%s", cli_tools[i].name);
+        else snprintf(name, sizeof name, "%s %s", cli_tools[cli_tools[i].parent].name, cli_tools[i].name);
+        fprintf(out, "moldau %-39s %s\n", name, cli_tools[i].about);
     }
-    fputs("Each takes --help. Kafka's own names of the tools are in bin/: kafka-topics.sh, ...\n", out);
+    fputs("moldau completion bash|zsh                     completion of all of these for a shell\n"
+          "moldau man DIR                                 their manual pages\n"
+          "Each takes --help. Kafka's own names of the tools are in bin/: kafka-topics.sh, ...\n", out);
 }
 
 static int help(void) {
@@ -53,26 +72,38 @@ static int help(void) {
     return 0;
 }
 
-/* kafka-storage.sh VERB OPTION... */
-static int storage(int argc, char **argv) {
-    const char *verb = argc > 0 ? argv[0] : "";
-    if (strcmp(verb, "-h") == 0 || strcmp(verb, "--help") == 0) {
-        puts(cli_tools[TOOL_storage].about);
-        for (uint32_t i = TOOL_storage + 1; i <= TOOL_storage_random_uuid; i++) printf("  %-22s %s\n", cli_tools[i].name, cli_tools[i].about);
+/* kafka-storage.sh VERB OPTION..., kafka-features.sh --bootstrap-server ... VERB OPTION... */
+static int verbs(const struct tool *tool, int argc, char **argv) {
+    int at = args_find_verb(tool, argc, argv), index = (int)(tool - cli_tools);
+    for (int i = 0; i < at; i++) {
+        if (strcmp(argv[i], "-h") != 0 && strcmp(argv[i], "--help") != 0) continue;
+        args_help(tool, stdout);
+        puts("\nVerbs, each with options of its own (--help):");
+        for (int v = index + 1; v < TOOLS_COUNT && cli_tools[v].parent == index; v++) printf("  %-22s %s\n", cli_tools[v].name, cli_tools[v].about);
         return 0;
     }
-    for (uint32_t i = TOOL_storage + 1; i <= TOOL_storage_random_uuid; i++)
-        if (strcmp(cli_tools[i].name, verb) == 0) return run(&cli_tools[i], argc - 1, argv + 1);
-    if (*verb) fprintf(stderr, "kafka-storage: error: invalid choice: '%s' (choose from 'info', 'format', 'version-mapping', 'feature-dependencies', 'random-uuid')\n", verb);
-    else fprintf(stderr, "kafka-storage: error: too few arguments (choose from 'info', 'format', 'version-mapping', 'feature-dependencies', 'random-uuid')\n");
+    const struct tool *verb = at < argc ? cli_verb_named(tool, argv[at]) : NULL;
+    if (verb) {
+        memmove(argv + 1, argv, (size_t)at * sizeof *argv); /* the verb goes, what stands before it stays */
+        return run(verb, argc - 1, argv + 1);
+    }
+    fprintf(stderr, "%.*s: error: ", (int)strlen(tool->script) - 3, tool->script);
+    if (at < argc) fprintf(stderr, "invalid choice: '%s' (choose from ", argv[at]);
+    else fprintf(stderr, "too few arguments (choose from ");
+    for (int v = index + 1; v < TOOLS_COUNT && cli_tools[v].parent == index; v++) fprintf(stderr, v > index + 1 ? ", '%s'" : "'%s'", cli_tools[v].name);
+    fputs(")\n", stderr);
     return 1;
+}
+
+static int start(const struct tool *tool, int argc, char **argv) {
+    bool has_verbs = tool - cli_tools + 1 < TOOLS_COUNT && tool[1].parent == tool - cli_tools;
+    return has_verbs ? verbs(tool, argc, argv) : run(tool, argc, argv);
 }
 
 int cli_main(int argc, char **argv) {
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL, *program = slash ? slash + 1 : argc > 0 ? argv[0] : "";
     const struct tool *tool = cli_tool_of_script(program);
-    if (tool == &cli_tools[TOOL_storage]) return storage(argc - 1, argv + 1);
-    if (tool) return run(tool, argc - 1, argv + 1);
+    if (tool) return start(tool, argc - 1, argv + 1);
     size_t size = strlen(program);
     if (size > 3 && strcmp(program + size - 3, ".sh") == 0) {
         fprintf(stderr, "%s is not there yet. These are:\n", program);
@@ -85,9 +116,10 @@ int cli_main(int argc, char **argv) {
         puts("moldau 0.1.0 (Kafka 4.4.0)");
         return 0;
     }
+    if (strcmp(verb, "completion") == 0) return completion_run(argc - 2, argv + 2);
+    if (strcmp(verb, "man") == 0) return man_run(argc - 2, argv + 2);
     tool = cli_tool_named(verb);
-    if (tool == &cli_tools[TOOL_storage]) return storage(argc - 2, argv + 2);
-    if (tool) return run(tool, argc - 2, argv + 2);
+    if (tool) return start(tool, argc - 2, argv + 2);
     fprintf(stderr, "moldau: there is no verb '%s'. These are:\n", verb);
     list(stderr);
     return 1;

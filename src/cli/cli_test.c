@@ -56,11 +56,35 @@ TEST(wrong_options_are_refused) {
     assert_int_equal(READS(TOOL_console_consumer, "--timeout-ms", "9223372036854775808"), 1);
 }
 
+/* A verb's options may stand behind it, its tool's before it as well; what is a value is no verb. */
+TEST(verbs_are_found_behind_their_tools_options) {
+    static const struct { const char *words[6]; int at; } rows[] = {
+        {{"describe"}, 0}, {{"--bootstrap-server", "describe", "upgrade"}, 2}, {{"--bootstrap-server=x", "describe"}, 1}, {{"--command-config", "f", "-h", "describe", "--node-id"}, 3}, {{"--bootstrap-server", "x"}, 2}, {{NULL}, 0},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        char *argv[8];
+        int argc = 0;
+        for (; rows[i].words[argc]; argc++) argv[argc] = (char *)(uintptr_t)rows[i].words[argc];
+        assert_int_equal(args_find_verb(&cli_tools[TOOL_features], argc, argv), rows[i].at);
+    }
+    assert_int_equal(READS(TOOL_features_describe, "--bootstrap-server", "x", "--node-id", "7"), 0);
+    assert_string_equal(args_text(&args, "bootstrap-server"), "x");
+    assert_int_equal(args_number(&args, "node-id"), 7);
+    assert_int_equal(READS(TOOL_features_upgrade, "--node-id", "7"), 1);
+    assert_int_equal(READS(TOOL_producer_perf, "--command-property", "a=b", "c=d", "--topic", "t", "--producer-props=x=y", "word"), 0);
+    uint32_t at = 0;
+    assert_string_equal(args_each(&args, "command-property", &at), "a=b");
+    assert_string_equal(args_each(&args, "command-property", &at), "c=d");
+    assert_null(args_each(&args, "command-property", &at));
+    assert_int_equal(args.word_count, 1);
+}
+
 /* Every row of the table can be found by its tool's names, is there once, and has a help. */
 TEST(the_table_is_whole) {
     for (uint32_t i = 0; i < TOOLS_COUNT; i++) {
         const struct tool *tool = &cli_tools[i];
-        assert_ptr_equal(cli_tool_named(tool->name), tool);
+        if (tool->parent < 0 || tool->parent == TOOL_storage) assert_ptr_equal(cli_tool_named(tool->name), tool);
+        else assert_ptr_equal(cli_verb_named(&cli_tools[tool->parent], tool->name), tool);
         if (tool->script) assert_ptr_equal(cli_tool_of_script(tool->script), tool);
         for (uint32_t a = 0; a < tool->count; a++) {
             assert_true(strlen(tool->options[a].help) > 5);

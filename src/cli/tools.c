@@ -4,11 +4,13 @@
 #include <string.h>
 
 #define TOOL(id, verb, script, about) static const struct option options_##id[] = {
+#define VERB(parent, id, verb, about) TOOL(id, verb, NULL, about)
 #define OPTION(kind, name, letter, argument, preset, help) {name, OPTION_##kind, letter, argument, preset, help},
 #define END };
 #include "cli/cli.tbl"
 
-#define TOOL(id, verb, script, about) {verb, script, about, options_##id, sizeof options_##id / sizeof *options_##id},
+#define TOOL(id, verb, script, about) {verb, script, about, options_##id, sizeof options_##id / sizeof *options_##id, -1},
+#define VERB(parent, id, verb, about) {verb, NULL, about, options_##id, sizeof options_##id / sizeof *options_##id, TOOL_##parent},
 #define OPTION(...)
 #define END
 const struct tool cli_tools[TOOLS_COUNT] = {
@@ -17,7 +19,13 @@ const struct tool cli_tools[TOOLS_COUNT] = {
 
 const struct tool *cli_tool_named(const char *verb) {
     for (uint32_t i = 0; i < TOOLS_COUNT; i++)
-        if (strcmp(cli_tools[i].name, verb) == 0) return &cli_tools[i];
+        if (cli_tools[i].parent < 0 && strcmp(cli_tools[i].name, verb) == 0) return &cli_tools[i];
+    return cli_verb_named(&cli_tools[TOOL_storage], verb);
+}
+
+const struct tool *cli_verb_named(const struct tool *tool, const char *verb) {
+    for (uint32_t i = 0; i < TOOLS_COUNT; i++)
+        if (cli_tools[i].parent == tool - cli_tools && strcmp(cli_tools[i].name, verb) == 0) return &cli_tools[i];
     return NULL;
 }
 

@@ -1,5 +1,6 @@
 """Kafka's command-line tools, as links to the program, against a node; what they print is Apache's."""
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -293,10 +294,19 @@ def test_the_programs_own_verbs():
         assert tool(name, "--version").stdout == "4.4.0\n"
 
 
-def test_a_plain_call_is_quick(node):
-    took = []
-    for _ in range(10):
-        start = time.monotonic()
-        topics(node, "--list")
+@pytest.mark.parametrize("name, words", [
+    ("topics", ["--list"]), ("consumer-groups", ["--list"]), ("get-offsets", []), ("configs", ["--describe", "--entity-type", "brokers"]), ("features", ["describe"]), ("cluster", ["cluster-id"])])
+def test_a_plain_call_is_quick(node, name, words):
+    """Under 20 ms by itself: what it computes is counted, what a busy machine lets it wait is not; and nothing in it sleeps,
+    so that one of many calls, the one that was not kept waiting, takes no longer by the clock."""
+    computed, took = [], []
+    for _ in range(40):
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        tool(name, *words, "--bootstrap-server", node.address)
         took.append(time.monotonic() - start)
-    assert min(took) < 0.02, took
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        computed.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if min(took) < 0.02 and len(took) >= 5:
+            break
+    assert sorted(computed)[len(computed) // 2] < 0.02, computed
+    assert min(took) < 0.1, took  # no pause hides in it, however busy the machine is
