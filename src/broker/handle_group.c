@@ -514,6 +514,7 @@ static void find(struct request *request, int8_t type, struct span key, struct f
         leader && !leader->fenced ? image_broker_endpoint(leader, span_text(broker->node->listeners[request->client->listener].name)) : NULL;
     if (!endpoint) return;
     out->error_code = KAFKA_NONE;
+    out->error_message = request->version < 4 ? SPAN_LITERAL("NONE") : SPAN_LITERAL(""); /* as Apache Kafka says that there is none */
     out->node_id = leader->id;
     out->host = endpoint->host;
     out->port = endpoint->port;

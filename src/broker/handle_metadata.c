@@ -107,6 +107,36 @@ static broker_id controller_for_clients(const struct image *image) {
     return count ? candidates[0] : -1;
 }
 
+/* Versions 10 and 11 have the field, and no way to answer about a topic without a name. */
+static bool names_by_id(const struct metadata_request *in) {
+    for (int32_t i = 0; i < in->topics_count; i++)
+        if (!in->topics[i].name.data || !uuid_is_zero(in->topics[i].topic_id)) return true;
+    return false;
+}
+
+static void refuse_metadata(struct request *request, const struct metadata_request *in, struct metadata_response *out) {
+    struct metadata_response_metadata_response_topic *topics = out->topics;
+    metadata_response_init(out);
+    out->topics = topics;
+    out->brokers_count = 0;
+    for (int32_t i = 0; i < in->topics_count; i++) {
+        struct metadata_response_metadata_response_topic *t = &out->topics[out->topics_count++];
+        t->name = in->topics[i].name.data ? in->topics[i].name : SPAN_LITERAL("");
+        t->topic_id = in->topics[i].topic_id;
+        t->error_code = KAFKA_INVALID_REQUEST;
+    }
+    request_reply(request, out);
+}
+
+/* Each topic is told once. Long lists are not searched: who names a topic twice in one is told twice. */
+enum { TWICE_LOOKED_FOR_MAX = 2000 };
+static bool asked_before(const struct metadata_request *in, uint32_t index) {
+    const struct metadata_request_metadata_request_topic *own = &in->topics[index];
+    for (uint32_t i = 0; i < index && in->topics_count <= TWICE_LOOKED_FOR_MAX; i++)
+        if (span_equal(in->topics[i].name, own->name) && !in->topics[i].name.data == !own->name.data && uuid_equal(in->topics[i].topic_id, own->topic_id)) return true;
+    return false;
+}
+
 void handle_metadata(struct request *request) {
     const struct metadata_request *in = request->in;
     struct broker *broker = request->broker;
@@ -132,22 +162,27 @@ void handle_metadata(struct request *request) {
         request_reply(request, out);
         return;
     }
+    if (request->version < 12 && names_by_id(in)) {
+        refuse_metadata(request, in, out);
+        return;
+    }
     struct topics_auto *missing = NULL;
     bool may_create = broker->node->auto_create && (request->version < 4 || in->allow_auto_topic_creation);
     for (uint32_t i = 0; i < count; i++) {
         const struct metadata_request_metadata_request_topic *asked = &in->topics[i];
-        struct metadata_response_metadata_response_topic *t = &out->topics[out->topics_count++];
-        bool by_id = request->version >= 10 && !uuid_is_zero(asked->topic_id);
+        bool by_id = !uuid_is_zero(asked->topic_id);
         if (!by_id && !asked->name.data) {
             request_refuse(request, "a topic with neither a name nor an id");
             return;
         }
+        if (asked_before(in, i)) continue;
+        struct metadata_response_metadata_response_topic *t = &out->topics[out->topics_count++];
         const struct image_topic *topic = by_id ? image_topic_by_id(image, asked->topic_id) : image_topic(image, asked->name);
         if (topic) {
             if (!topic_metadata(request, topic, t)) return;
             continue;
         }
-        t->name = by_id ? (request->version >= 12 ? (struct span){0} : SPAN_LITERAL("")) : asked->name;
+        t->name = by_id ? (struct span){0} : asked->name;
         t->topic_id = asked->topic_id;
         t->error_code = by_id ? KAFKA_UNKNOWN_TOPIC_ID : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
         if (by_id) continue;
@@ -292,6 +327,12 @@ static int by_name(const void *a, const void *b) {
                         ((const struct describe_topic_partitions_request_topic_request *)b)->name);
 }
 
+static bool is_among(const struct describe_topic_partitions_request *in, struct span name) {
+    for (int32_t i = 0; i < in->topics_count; i++)
+        if (span_equal(in->topics[i].name, name)) return true;
+    return false;
+}
+
 void handle_describe_topic_partitions(struct request *request) {
     struct describe_topic_partitions_request *in = request->in;
     const struct image *image = request->broker->image;
@@ -310,8 +351,12 @@ void handle_describe_topic_partitions(struct request *request) {
         return;
     }
     struct span first = in->cursor ? in->cursor->topic_name : SPAN_LITERAL("");
-    if (in->cursor && in->cursor->partition_index < 0) {
-        request_refuse(request, "a cursor before the first partition");
+    if (in->cursor && (in->cursor->partition_index < 0 || (!all && !is_among(in, first)))) { /* a cursor that goes nowhere */
+        for (uint32_t i = 0; !all && i < count; i++) {
+            out->topics[out->topics_count].name = in->topics[i].name;
+            out->topics[out->topics_count++].error_code = KAFKA_INVALID_REQUEST;
+        }
+        request_reply(request, out);
         return;
     }
     if (all) {
@@ -329,7 +374,7 @@ void handle_describe_topic_partitions(struct request *request) {
             struct describe_topic_partitions_response_describe_topic_partitions_response_topic *t = &out->topics[out->topics_count++];
             t->name = name;
             t->error_code = topic_name_is_valid(name) ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION : KAFKA_INVALID_TOPIC_EXCEPTION;
-            t->is_internal = topic_is_internal(name);
+            t->topic_authorized_operations = TOPIC_OPERATIONS;
             continue;
         }
         if (!describe_partitions(&walk, topic, in->cursor && span_equal(name, first) ? in->cursor->partition_index : 0)) return;

@@ -59,6 +59,8 @@ static void send(struct request *request, struct offsets_work *work, void (*join
 
 /* ---- ListOffsets ------------------------------------------------------------------------------------------------------- */
 
+enum { TWICE_LOOKED_FOR_MAX = 10000 }; /* partitions in a request: above it nobody looks for the same one twice */
+
 struct list_work {
     struct offsets_work offsets;
     struct offset_entry *entries;
@@ -83,7 +85,7 @@ static void list_joined(struct request *request) {
     request_reply(request, out);
 }
 
-/* The same partition twice in one request: Kafka answers both with INVALID_REQUEST. */
+/* The same partition twice in one request: INVALID_REQUEST, said once for each topic entry that names it. */
 static bool appears_again(const struct list_offsets_request *in, int32_t topic, int32_t partition) {
     const struct list_offsets_request_list_offsets_topic *own = &in->topics[topic];
     for (int32_t t = 0; t < in->topics_count; t++) {
@@ -91,6 +93,12 @@ static bool appears_again(const struct list_offsets_request *in, int32_t topic, 
         for (int32_t p = 0; p < in->topics[t].partitions_count; p++)
             if ((t != topic || p != partition) && in->topics[t].partitions[p].partition_index == own->partitions[partition].partition_index) return true;
     }
+    return false;
+}
+
+static bool appeared_before(const struct list_offsets_request_list_offsets_topic *topic, int32_t partition) {
+    for (int32_t p = 0; p < partition; p++)
+        if (topic->partitions[p].partition_index == topic->partitions[partition].partition_index) return true;
     return false;
 }
 
@@ -131,20 +139,21 @@ void handle_list_offsets(struct request *request) {
             request_refuse(request, "over budget");
             return;
         }
-        answer->partitions_count = topic->partitions_count;
+        answer->partitions_count = 0;
         for (int32_t p = 0; p < topic->partitions_count; p++) {
             const struct list_offsets_request_list_offsets_partition *asked = &topic->partitions[p];
+            bool twice = count <= TWICE_LOOKED_FOR_MAX && appears_again(in, t, p);
+            if (twice && appeared_before(topic, p)) continue;
             struct offset_entry *entry = &work->entries[n++];
-            answer->partitions[p].partition_index = asked->partition_index;
+            answer->partitions[answer->partitions_count++].partition_index = asked->partition_index;
             entry->item.index = asked->partition_index;
             entry->item.topic_id = topic_id;
             entry->item.current_epoch = asked->current_leader_epoch;
             entry->item.timestamp = asked->timestamp;
             entry->item.is_replica = in->replica_id >= 0;
             entry->item.isolation = in->isolation_level == 1 ? FETCH_COMMITTED : FETCH_UNCOMMITTED;
-            entry->item.error = count <= 10000 && appears_again(in, t, p) ? KAFKA_INVALID_REQUEST
-                                : !known                                  ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION
-                                                                          : timestamp_error(asked->timestamp, request->version);
+            entry->item.error = twice ? KAFKA_INVALID_REQUEST : timestamp_error(asked->timestamp, request->version);
+            if (!entry->item.error && !known) entry->item.error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
             if (!entry->item.error && !assign(request, &work->offsets, entry, count)) return;
         }
     }

@@ -94,17 +94,54 @@ static bool add_item(struct request *request, struct produce_work *work, const s
     return true;
 }
 
-/* As its first batch says; whether that is one is found out later. */
-static bool is_transactional(struct span records) {
-    struct batch batch;
-    return batch_next(&records, &batch) == ERR_NONE && batch_is_transactional(&batch);
+/* What makes Kafka refuse the request as a whole, found in its order, up to the first batch of a transaction: bytes that
+ * cannot be taken apart into batches, and such a batch itself, where nobody may write in transactions. */
+static enum kafka_error look_into(struct span records, struct span *why) {
+    while (records.size >= BATCH_FRAME_BYTES) {
+        uint32_t length = load_be32(records.data + BATCH_AT_LENGTH);
+        if ((int32_t)length < BATCH_OLD_BYTES_MIN - BATCH_FRAME_BYTES) {
+            *why = SPAN_LITERAL("the size of a record batch is less than any can have");
+            return KAFKA_CORRUPT_MESSAGE;
+        }
+        if (records.size < BATCH_MAGIC_BYTES) break;
+        uint8_t magic = records.data[BATCH_AT_MAGIC];
+        if (magic > BATCH_MAGIC_2) {
+            *why = SPAN_LITERAL("a record batch is of a format that does not exist");
+            return KAFKA_CORRUPT_MESSAGE;
+        }
+        if (length > records.size - BATCH_FRAME_BYTES) break;
+        if (magic == BATCH_MAGIC_2 && (load_be16(records.data + BATCH_AT_ATTRIBUTES) & BATCH_TRANSACTIONAL))
+            return KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+        records = span_of(records.data + BATCH_FRAME_BYTES + length, records.size - BATCH_FRAME_BYTES - length);
+    }
+    return KAFKA_NONE;
 }
 
-static bool has_transactional(const struct produce_request *in) {
+/* Transactional records of nobody are not authorized; those of a transactional id are not served yet. */
+static enum kafka_error refuse_all(const struct produce_request *in, struct span *why) {
     for (int32_t t = 0; t < in->topic_data_count; t++)
-        for (int32_t p = 0; p < in->topic_data[t].partition_data_count; p++)
-            if (is_transactional(in->topic_data[t].partition_data[p].records.bytes)) return true;
-    return false;
+        for (int32_t p = 0; p < in->topic_data[t].partition_data_count; p++) {
+            enum kafka_error error = look_into(in->topic_data[t].partition_data[p].records.bytes, why);
+            if (error == KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED && in->transactional_id.data) return KAFKA_INVALID_TXN_STATE;
+            if (error) return error;
+        }
+    return KAFKA_NONE;
+}
+
+/* What the request's version says about the records of a partition, before the partition is asked. */
+static enum kafka_error check_records(struct span records, int16_t version) {
+    struct batch batch, second;
+    enum err err = batch_next(&records, &batch);
+    if (err == ERR_NOT_FOUND || err == ERR_AGAIN || err == ERR_UNSUPPORTED) return KAFKA_INVALID_RECORD;
+    if (err) return KAFKA_NONE; /* the partition's to find */
+    if (version < 7 && batch_codec(&batch) == COMPRESSION_ZSTD) return KAFKA_UNSUPPORTED_COMPRESSION_TYPE;
+    err = batch_next(&records, &second);
+    return err == ERR_NONE || err == ERR_UNSUPPORTED ? KAFKA_INVALID_RECORD : KAFKA_NONE;
+}
+
+static bool partition_exists(const struct broker *broker, struct uuid topic_id, partition_index index) {
+    const struct image_topic *topic = image_topic_by_id(broker->image, topic_id);
+    return topic && image_partition(topic, index);
 }
 
 void handle_produce(struct request *request) {
@@ -122,9 +159,9 @@ void handle_produce(struct request *request) {
         request_refuse(request, "over budget");
         return;
     }
-    /* Transactional records of nobody are not authorized; those of a transactional id are not served yet. */
-    enum kafka_error refused = KAFKA_NONE;
-    if (has_transactional(in)) refused = in->transactional_id.data ? KAFKA_INVALID_TXN_STATE : KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    struct span why = {0};
+    enum kafka_error refused = refuse_all(in, &why);
+    bool acks_are_good = in->acks >= -1 && in->acks <= 1;
     for (int32_t t = 0; t < in->topic_data_count; t++) {
         const struct produce_request_topic_produce_data *topic = &in->topic_data[t];
         struct produce_response_topic_produce_response *answer = &out->responses[t];
@@ -137,7 +174,6 @@ void handle_produce(struct request *request) {
         } else if (!broker_topic_exists(broker, topic_id)) {
             error = KAFKA_UNKNOWN_TOPIC_ID;
         }
-        if (in->acks < -1 || in->acks > 1) error = KAFKA_INVALID_REQUIRED_ACKS;
         if (refused) error = refused;
         answer->partition_responses = produce_response_partition_produce_response_array(&request->arena, topic->partition_data_count);
         answer->partition_responses_count = topic->partition_data_count;
@@ -149,8 +185,13 @@ void handle_produce(struct request *request) {
             struct produce_response_partition_produce_response *partition = &answer->partition_responses[p];
             partition->index = topic->partition_data[p].index;
             partition->base_offset = -1;
-            partition->error_code = (int16_t)error;
-            if (error == KAFKA_NONE &&
+            enum kafka_error own = error;
+            if (own == KAFKA_NONE && !partition_exists(broker, topic_id, partition->index)) own = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+            if (own == KAFKA_NONE) own = check_records(topic->partition_data[p].records.bytes, request->version);
+            if (own == KAFKA_NONE && !acks_are_good) own = KAFKA_INVALID_REQUIRED_ACKS;
+            partition->error_code = (int16_t)own;
+            partition->error_message = why;
+            if (own == KAFKA_NONE &&
                 !add_item(request, work, &topic->partition_data[p], topic_id, partition, in->timeout_ms < 0 ? 0 : in->timeout_ms)) {
                     return; /* request_alloc has refused it */
             }

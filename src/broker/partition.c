@@ -208,7 +208,7 @@ enum kafka_error partition_log_error(enum err err) {
 }
 
 static enum kafka_error check_epoch(const struct partition *partition, leader_epoch current) {
-    if (current < 0 || current == partition->epoch) return KAFKA_NONE;
+    if (current == -1 || current == partition->epoch) return KAFKA_NONE;
     return current < partition->epoch ? KAFKA_FENCED_LEADER_EPOCH : KAFKA_UNKNOWN_LEADER_EPOCH;
 }
 

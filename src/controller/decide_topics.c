@@ -366,7 +366,8 @@ enum kafka_error decide_delete_topics(struct decide *d, int16_t version, const s
         }
         const struct image_topic *topic = has_id ? image_topic_by_id(d->image, *id) : image_topic(d->image, name);
         if (!topic) {
-            tell_deleted(out, name, *id, has_id ? KAFKA_UNKNOWN_TOPIC_ID : KAFKA_UNKNOWN_TOPIC_OR_PARTITION, (struct span){0});
+            if (has_id) tell_deleted(out, name, *id, KAFKA_UNKNOWN_TOPIC_ID, SPAN_LITERAL("there is no topic with this id"));
+            else tell_deleted(out, name, *id, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, SPAN_LITERAL("there is no topic with this name"));
             continue;
         }
         struct seen *chosen = seen_find(&doomed, uuid_span(&topic->id));

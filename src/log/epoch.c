@@ -87,7 +87,7 @@ leader_epoch epoch_before(const struct epoch_cache *cache, leader_epoch epoch) {
 void epoch_end(const struct epoch_cache *cache, leader_epoch epoch, log_offset log_end, leader_epoch *found, log_offset *end) {
     *found = -1;
     *end = -1;
-    if (epoch < 0 || !cache->count || epoch > latest(cache)->epoch) return;
+    if (epoch == -1 || !cache->count || epoch > latest(cache)->epoch) return;
     uint32_t n = count_to_epoch(cache, epoch);
     if (n == 0) { /* before all that is known: it ended where the earliest began */
         *found = epoch;

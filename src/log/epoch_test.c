@@ -22,7 +22,7 @@ static void holds(const struct epoch_cache *cache, const struct epoch_entry *ent
 /* Where an epoch ends, case by case, as followers and leaders ask each other. The log ends at 50. */
 TEST(ends_of_epochs) {
     static const struct { leader_epoch epoch, found; log_offset end; } cases[] = {
-        {-1, -1, -1}, {0, 0, 10}, {1, 1, 10}, {2, 2, 20}, {3, 2, 20}, {4, 2, 20}, {5, 5, 30}, {7, 7, 50}, {8, -1, -1}};
+        {-1, -1, -1}, {-2, -2, 10}, {0, 0, 10}, {1, 1, 10}, {2, 2, 20}, {3, 2, 20}, {4, 2, 20}, {5, 5, 30}, {7, 7, 50}, {8, -1, -1}};
     struct epoch_cache cache;
     pool_init(&pool, 0, 4);
     given(&cache, ENTRIES({2, 10}, {5, 20}, {7, 30}));

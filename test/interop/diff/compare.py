@@ -19,6 +19,8 @@ KEYS = (("name",), ("topicName",), ("topic",), ("groupId",), ("apiKey",), ("reso
         ("partition",), ("index",), ("partitionId",), ("nodeId",), ("brokerId",), ("key",), ("topicId",), ("memberId",), ("logDir",),
         ("transactionalId",), ("producerId",), ("feature",), ("entityType",), ("replicaId",), ("voterId",), ("batchIndex",))
 
+GROUPED = ("name", "topicName", "topic", "topicId")
+
 
 def canonical(kind, number):
     if kind in ("topic", "directory", "client"):
@@ -113,8 +115,8 @@ class Comparer:
                 value = value.replace(place, hidden)
             return value
         if isinstance(value, int) and not isinstance(value, bool):
-            if name == "port" and value == self.nodes[side].port:
-                return "PORT"
+            if name == "port" and value in (self.nodes[side].port, self.nodes[side].quorum):
+                return "PORT" if value == self.nodes[side].port else "QUORUM"
             if re.search("[tT]ime", name) and value > self.began_ms - 60000 and value < self.began_ms + 10 ** 8:
                 return "NOW"
         return value
@@ -163,6 +165,8 @@ class Comparer:
                 found.append((path + "[]", a, b))
                 return a
             return [self.walk(x, y, path + "[]", name, found) for x, y in zip(a, b)]
+        if keys[0] in GROUPED:
+            a, b = merged(a, keys), merged(b, keys)
         rest, out, left = {}, [], []
         for y in b:
             rest.setdefault(tuple(y[k] for k in keys), []).append(y)
@@ -182,6 +186,19 @@ class Comparer:
         for y in extra:
             found.append((f"{path}[{','.join(str(y[k]) for k in keys)}]", "absent", brief(y)))
         return out + left
+
+
+def merged(items, keys):
+    """Elements of one key put together, where each holds one list: a topic may come in several pieces."""
+    out = {}
+    for item in items:
+        lists = [k for k, v in item.items() if isinstance(v, list)]
+        key = tuple(item[k] for k in keys)
+        if key in out and len(lists) == 1:
+            out[key] = dict(out[key], **{lists[0]: out[key][lists[0]] + item[lists[0]]})
+        else:
+            out[key if key not in out else (key, len(out))] = item
+    return list(out.values())
 
 
 def brief(value):
@@ -205,7 +222,7 @@ def errors_of(value, out):
 
 class Listed:
     """differences.txt: API | field | Apache's -> Moldau's | reason. A pair of values may be words -> words (two texts, neither
-    missing), present -> absent, absent -> present or varies -> varies; else it is the two values."""
+    missing), null -> words, present -> absent, absent -> present or varies -> varies; else it is the two values."""
 
     def __init__(self, path):
         self.rows, self.hits = {}, {}
@@ -222,7 +239,10 @@ class Listed:
             self.hits[api, path, ("words", "words")] = self.hits.get((api, path, ("words", "words")), 0) + 1
             return True
         values = (brief(a) if isinstance(a, (dict, list)) else str(a), brief(b) if isinstance(b, (dict, list)) else str(b))
-        for row in ((api, path, values), (api, path, ("present" if b == "absent" else "absent" if a == "absent" else "varies",
+        if a is None and isinstance(b, str) and b and (api, path, ("null", "words")) in self.rows:
+            self.hits[api, path, ("null", "words")] = self.hits.get((api, path, ("null", "words")), 0) + 1
+            return True
+        for row in ((api, path, values), (api, path, ("varies", "varies")), (api, path, ("present" if b == "absent" else "absent" if a == "absent" else "varies",
                                                       "absent" if b == "absent" else "present" if a == "absent" else "varies"))):
             if row in self.rows:
                 self.hits[row] = self.hits.get(row, 0) + 1
