@@ -234,6 +234,10 @@ static bool one(struct request *request, const struct describe_configs_request_d
     }
 }
 
+static bool is_resource_type(int8_t type) {
+    return type == CONFIG_TOPIC || type == CONFIG_BROKER || type == CONFIG_BROKER_LOGGER || type == CONFIG_CLIENT_METRICS || type == CONFIG_GROUP;
+}
+
 void handle_describe_configs(struct request *request) {
     const struct describe_configs_request *in = request->in;
     struct describe_configs_response *out = REQUEST_NEW(request, struct describe_configs_response);
@@ -245,8 +249,20 @@ void handle_describe_configs(struct request *request) {
         return;
     }
     out->results_count = in->resources_count;
-    for (int32_t i = 0; i < in->resources_count; i++)
-        if (!one(request, &in->resources[i], &out->results[i])) return;
+    bool all_known = true;
+    for (int32_t i = 0; i < in->resources_count; i++) all_known = all_known && is_resource_type(in->resources[i].resource_type);
+    for (int32_t i = 0; i < in->resources_count; i++) {
+        struct describe_configs_response_describe_configs_result *result = &out->results[i];
+        if (all_known) {
+            if (!one(request, &in->resources[i], result)) return;
+            continue;
+        }
+        /* A type that does not exist refuses all of them. */
+        result->resource_type = in->resources[i].resource_type;
+        result->resource_name = in->resources[i].resource_name;
+        result->error_code = KAFKA_INVALID_REQUEST;
+        result->error_message = SPAN_LITERAL("One of the resources is of a type that does not exist.");
+    }
     request_reply(request, out);
 }
 

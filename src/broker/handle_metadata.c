@@ -287,6 +287,15 @@ struct walk {
     int32_t left;
 };
 
+static bool set_cursor(struct walk *walk, struct span topic, partition_index index) {
+    struct describe_topic_partitions_response_cursor *cursor = REQUEST_NEW(walk->request, struct describe_topic_partitions_response_cursor);
+    if (!cursor) return false;
+    cursor->topic_name = topic;
+    cursor->partition_index = index;
+    walk->out->next_cursor = cursor;
+    return true;
+}
+
 static bool describe_partitions(struct walk *walk, const struct image_topic *topic, partition_index from) {
     struct request *request = walk->request;
     struct describe_topic_partitions_response_describe_topic_partitions_response_topic *t = &walk->out->topics[walk->out->topics_count++];
@@ -302,11 +311,7 @@ static bool describe_partitions(struct walk *walk, const struct image_topic *top
     for (const struct image_partition *p = image_partition_next(topic, NULL); p; p = image_partition_next(topic, p)) {
         if (p->index < from) continue;
         if (walk->left-- <= 0) {
-            walk->out->next_cursor = REQUEST_NEW(request, struct describe_topic_partitions_response_cursor);
-            if (!walk->out->next_cursor) return false;
-            walk->out->next_cursor->topic_name = topic->name;
-            walk->out->next_cursor->partition_index = p->index;
-            return true;
+            return set_cursor(walk, topic->name, p->index);
         }
         struct describe_topic_partitions_response_describe_topic_partitions_response_partition *o = &t->partitions[t->partitions_count++];
         o->partition_index = p->index;
@@ -361,7 +366,7 @@ void handle_describe_topic_partitions(struct request *request) {
     }
     if (all) {
         for (const struct image_topic *topic = image_topic_from(image, first); topic && !out->next_cursor; topic = image_topic_next(image, topic))
-            if (!describe_partitions(&walk, topic, in->cursor && span_equal(topic->name, first) ? in->cursor->partition_index : 0)) return;
+            if (walk.left <= 0 ? !set_cursor(&walk, topic->name, 0) : !describe_partitions(&walk, topic, in->cursor && span_equal(topic->name, first) ? in->cursor->partition_index : 0)) return;
         request_reply(request, out);
         return;
     }
@@ -369,6 +374,10 @@ void handle_describe_topic_partitions(struct request *request) {
     for (uint32_t i = 0; i < count && !out->next_cursor; i++) {
         struct span name = in->topics[i].name;
         if (span_compare(name, first) < 0 || (i > 0 && span_equal(name, in->topics[i - 1].name))) continue;
+        if (walk.left <= 0) { /* go on with this one, whether it exists or not */
+            if (!set_cursor(&walk, name, 0)) return;
+            break;
+        }
         const struct image_topic *topic = image_topic(image, name);
         if (!topic) {
             struct describe_topic_partitions_response_describe_topic_partitions_response_topic *t = &out->topics[out->topics_count++];

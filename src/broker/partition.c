@@ -208,7 +208,7 @@ enum kafka_error partition_log_error(enum err err) {
 }
 
 static enum kafka_error check_epoch(const struct partition *partition, leader_epoch current) {
-    if (current == -1 || current == partition->epoch) return KAFKA_NONE;
+    if (current == -1 || current == partition->epoch) return KAFKA_NONE; /* anything else below 0 is a stale one */
     return current < partition->epoch ? KAFKA_FENCED_LEADER_EPOCH : KAFKA_UNKNOWN_LEADER_EPOCH;
 }
 
@@ -417,18 +417,21 @@ static void read_done(struct log_read *read, enum err err) {
     if (over) item->done(item);
 }
 
+/* No ends are told, as Apache Kafka does: whoever reads asks for them by ListOffsets. */
+static bool fail_out_of_range(struct fetch_item *item) {
+    item->out->last_stable_offset = item->out->log_start_offset = -1;
+    return fail_fetch(item, KAFKA_OFFSET_OUT_OF_RANGE);
+}
+
 static bool fetch_open(struct fetch_item *item) {
     struct partition *partition = item->partition;
     enum kafka_error error = ready(partition);
     if (error) return fail_fetch(item, error);
-    if ((error = check_epoch(partition, item->current_epoch))) return fail_fetch(item, error);
+    if (item->current_epoch >= 0 && (error = check_epoch(partition, item->current_epoch))) return fail_fetch(item, error);
     fill_ends(item);
     if (item->last_fetched_epoch >= 0) { /* does what the follower or consumer has agree with this log? */
         struct log_epoch_end end = log_epoch_end_for(partition->log, item->last_fetched_epoch);
-        if (end.epoch < 0) {
-            fill_ends(item);
-            return fail_fetch(item, KAFKA_OFFSET_OUT_OF_RANGE);
-        }
+        if (end.epoch < 0) return fail_out_of_range(item);
         if (end.epoch < item->last_fetched_epoch || end.end < item->from) {
             item->out->diverging_epoch.epoch = end.epoch;
             item->out->diverging_epoch.end_offset = end.end;
@@ -437,11 +440,7 @@ static bool fetch_open(struct fetch_item *item) {
         }
     }
     log_offset bound = item->replica >= 0 ? log_end(partition->log) : log_high_watermark(partition->log);
-    if (item->from < log_start(partition->log) || item->from > log_end(partition->log)) {
-        /* No ends are told, as Apache Kafka does: whoever reads asks for them by ListOffsets. */
-        item->out->last_stable_offset = item->out->log_start_offset = -1;
-        return fail_fetch(item, KAFKA_OFFSET_OUT_OF_RANGE);
-    }
+    if (item->from < log_start(partition->log) || item->from > log_end(partition->log)) return fail_out_of_range(item);
     if (item->from >= bound) { /* at the end: nothing, for now; also beyond the high watermark, which is no error */
         struct log_position end = log_end_position(partition->log);
         item->read.position = end;

@@ -120,6 +120,7 @@ bool group_error_answer(struct group_request *request, enum kafka_error error) {
     case GROUP_JOIN:
         if (!NEW_ANSWER(request, join, join_group_response)) return false;
         request->answer.join->error_code = code;
+        request->answer.join->protocol_name = (struct span){0}; /* null where the version has it */
         request->answer.join->member_id = request->join->member_id;
         return true;
     case GROUP_SYNC:

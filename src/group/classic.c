@@ -18,6 +18,7 @@ static struct join_group_response *join_answer(struct group_request *request, en
     if (!answer) return NULL;
     join_group_response_init(answer);
     answer->error_code = (int16_t)error;
+    answer->protocol_name = (struct span){0}; /* null where the version has it, until there is one */
     return span_copy(request->arena, member_id, &answer->member_id) ? answer : NULL;
 }
 
@@ -506,8 +507,8 @@ static bool differs(struct span asked, struct span own) {
 
 static enum kafka_error validate_sync(const struct group *group, const struct group_request *request) {
     const struct sync_group_request *sync = request->sync;
-    if (sync->group_id.size == 0) return KAFKA_INVALID_GROUP_ID;
     if (request->version >= 5 && (!sync->protocol_type.data || !sync->protocol_name.data)) return KAFKA_INCONSISTENT_GROUP_PROTOCOL;
+    if (sync->group_id.size == 0) return KAFKA_INVALID_GROUP_ID;
     if (!group || group->kind != KIND_CLASSIC) return KAFKA_UNKNOWN_MEMBER_ID;
     enum kafka_error error = classic_validate(group, sync->member_id, sync->group_instance_id);
     if (error) return error;

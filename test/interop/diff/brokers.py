@@ -38,6 +38,7 @@ group.min.session.timeout.ms=1000
 log.retention.ms=-1
 offsets.retention.check.interval.ms=86400000
 connections.max.idle.ms=3600000
+max.incremental.fetch.session.cache.slots=1000000
 """
 
 
@@ -137,8 +138,8 @@ class Connection:
             at, byte = change["set"]
             payload = payload[:at % len(payload)] + bytes([byte]) + payload[at % len(payload) + 1:]
         tags = bytes.fromhex(change.get("tags", "00"))
-        data = wire.frame(change.get("key", api.key), change.get("version", version), self.correlation, client, payload,
-                          version >= api.flexible_request, tags)
+        told = change.get("version", version)
+        data = wire.frame(change.get("key", api.key), told, self.correlation, client, payload, told >= api.flexible_request, tags)
         if "size" in change:
             data = struct.pack(">i", change["size"]) + data[4:]
         self.waiting.append((self.correlation, api, change.get("answer", version)))

@@ -59,6 +59,10 @@ class World:
                            -1, -2, -3, 0, HUGE])
 
 
+def different(w, rng, most=2):
+    return sorted({w.topic(rng) for _ in range(rng.choice([1, 1, most]))})
+
+
 def epoch(rng):
     return rng.choice([-1, -1, -1, 0, 0, 1, 5, -2, 2147483647])
 
@@ -222,8 +226,7 @@ def g_Produce(w, rng, v):
 
 def g_ListOffsets(w, rng, v):
     topics = []
-    for _ in range(rng.choice([1, 1, 2])):
-        name = w.topic(rng)
+    for name in different(w, rng):
         parts = [{"partitionIndex": w.partition(rng, name), "currentLeaderEpoch": epoch(rng),
                   "timestamp": rng.choice([-1, -2, -3, -4, -5, -6, -7, 0, BASE_TIME, BASE_TIME + 1, BASE_TIME + rng.randrange(40000), HUGE])}
                  for _ in range(rng.choice([1, 1, 2]))]
@@ -248,6 +251,8 @@ def g_Fetch(w, rng, v):
         topics.append({"topic": name, "topicId": w.id_of(name, rng), "partitions": parts})
         if topics[-1]["topicId"] == wire.ZERO_ID:
             topics[-1]["topicId"] = UNKNOWN_IDS[0]  # zero makes Apache fail as a whole
+        if any(t["topicId"] == topics[-1]["topicId"] for t in topics[:-1]):
+            topics.pop()
     session, sepoch = 0, rng.choice([-1, -1, -1, 0])
     if w.sessions and rng.random() < 0.3:
         session, sepoch = rng.choice(w.sessions)
@@ -403,7 +408,7 @@ def g_IncrementalAlterConfigs(w, rng, v):
     for _ in range(rng.choice([1, 1, 2])):
         kind, name, pairs = alterations(w, rng)
         resources.append({"resourceType": kind, "resourceName": name,
-                          "configs": [{"name": k, "configOperation": rng.choice([0, 0, 0, 1, 2, 3, 9]), "value": x} for k, x in pairs]})
+                          "configs": [{"name": k, "configOperation": rng.choice([0, 0, 0, 1, 2, 3]), "value": x} for k, x in pairs]})
     return {"resources": resources, "validateOnly": rng.random() < 0.3}
 
 
@@ -411,6 +416,8 @@ def g_AlterConfigs(w, rng, v):
     resources = []
     for _ in range(rng.choice([1, 1, 2])):
         kind, name, pairs = alterations(w, rng)
+        if any(r["resourceType"] == kind and r["resourceName"] == name for r in resources):
+            continue  # to the same one twice Apache does not answer at all
         resources.append({"resourceType": kind, "resourceName": name, "configs": [{"name": k, "value": x} for k, x in pairs]})
     return {"resources": resources, "validateOnly": rng.random() < 0.3}
 
