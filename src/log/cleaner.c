@@ -275,6 +275,7 @@ static void replace(struct cleaner *c) {
     body->count -= gone - cleaning->group_count;
     for (int i = 0; i < MARKS_MAX; i++) body->marks[i] = (struct log_position){-1, -1, -1};
     log->clean_point = cleaning->end;
+    log->rewritten++;
     dirs_mark_dirty(log->store->dirs, CHECKPOINT_CLEANER);
     log->store->metrics.cleanings++;
 }

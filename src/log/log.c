@@ -249,6 +249,11 @@ static void next_when_closed(struct log *log) {
     if (log->change == CHANGE_REST) log->change = CHANGE_NONE;
     if (log->change == CHANGE_CLOSE) { finish_close(log, ERR_NONE); return; }
     if (log->change == CHANGE_DELETE) { delete_start(log); return; }
+    if (log->change == CHANGE_MOVE || move_is_ready(log)) {
+        log->change = CHANGE_MOVE;
+        move_start(log);
+        return;
+    }
     if (list_is_empty(&log->waits) && !log->wants_background) return;
     if (!log_dir_is_online(log->dir)) { log_fail(log, ERR_IO); return; }
     /* Lines that a deleted log of this name left in the checkpoint files must be gone before a new one relies on them. */
@@ -303,6 +308,9 @@ static void next_change(struct log *log) {
     case CHANGE_CLOSE:
         persist_close(log);
         return;
+    case CHANGE_MOVE:
+        move_start(log);
+        return;
     case CHANGE_DELETE:
         log_body_free(log);
         log->state = LOG_CLOSED;
@@ -328,11 +336,18 @@ static void next_when_open(struct log *log) {
     if (persist_seal(log)) return;
     if (persist_checkpoint(log)) return;
     if (cleaner_swap(log)) return;
+    if (move_is_ready(log)) { /* every segment but the last is sealed now */
+        log->change = CHANGE_MOVE;
+        next_change(log);
+        return;
+    }
     if (log->retain_wanted) retain_step(log);
 }
 
 void log_next(struct log *log) {
     if (log->job || log->retired || log->settling) return;
+    bool ends = log->change == CHANGE_CLOSE || log->change == CHANGE_DELETE || log->state == LOG_FAILED;
+    if (ends && move_must_end(log)) return;
     switch (log->state) {
     case LOG_CLOSED: next_when_closed(log); break;
     case LOG_OPEN:   next_when_open(log); break;
@@ -416,6 +431,7 @@ static void take_body(struct log *log, struct open_job *open) {
     store->metrics.opens++;
     store->metrics.recovered_bytes += body->report.scanned_bytes;
     store->metrics.cut_bytes += body->report.cut_bytes;
+    log->rewritten += body->report.cut_bytes > 0;
     if (!body->report.clean) store->metrics.recoveries++;
     dirs_mark_dirty(store->dirs, CHECKPOINT_RECOVERY);
 }
@@ -486,6 +502,7 @@ void cut_start(struct log *log) {
     bool copies = !holder || !holder->file || atomic_load(&io_file_ref(holder->file)->refs) > 1;
     enum change cut = log->change;
     log_offset offset = log->change_offset;
+    log->rewritten++;
     if (cut == CHANGE_TRUNCATE && !holder) cut = CHANGE_TRUNCATE_FULLY;
     log_body_free(log);
     if (!open_begin(log, cut)) {

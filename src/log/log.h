@@ -148,7 +148,7 @@ enum err log_store_checkpoint(struct log_store *store, struct log_wait *wait);
 
 struct log_metrics {
     uint64_t appends, append_bytes, writes, syncs, syncs_fs, rolls, reads_memory, reads_file, reads_cold, reads_verified,
-        reads_corrupt, opens, closes, recoveries, recovered_bytes, cut_bytes, index_loads, index_rebuilds, segments_deleted,
+        reads_corrupt, opens, closes, recoveries, recovered_bytes, moves, moves_failed, cut_bytes, index_loads, index_rebuilds, segments_deleted,
         failures, refused_no_space, cleanings, cleanings_failed, cleaned_bytes_read, cleaned_bytes_written,
         cleaned_records; /* that went */
     uint32_t logs, logs_open, files_open;
@@ -211,6 +211,10 @@ enum err log_close(struct log *log, struct log_wait *wait);
 /* Renames it away, durably, before `wait` is told; the files are deleted file.delete.delay.ms later. The owner must not use
  * it after the call. */
 enum err log_delete(struct log *log, struct log_wait *wait);
+/* Into another directory of the node, while it is used; ERR_NONE: it is under way, or there already. Near its end appends
+ * and reads are answered ERR_BUSY for a moment. A second call with another target ends the first one: ERR_BUSY, unless the
+ * target is where the log is. What comes of it is in the metrics, and log_dir_of says where the log is. */
+must_use enum err log_move(struct log *log, struct log_dir *target);
 
 void log_config_set(struct log *log, const struct log_config *config);
 void log_topic_id_set(struct log *log, struct uuid topic_id);

@@ -138,7 +138,9 @@ struct log {
     struct log_config config;
     enum log_state state;
     enum err failure;
-    enum change { CHANGE_NONE, CHANGE_TRUNCATE, CHANGE_TRUNCATE_FULLY, CHANGE_CLOSE, CHANGE_REST, CHANGE_DELETE } change;
+    enum change { CHANGE_NONE, CHANGE_TRUNCATE, CHANGE_TRUNCATE_FULLY, CHANGE_CLOSE, CHANGE_REST, CHANGE_DELETE, CHANGE_MOVE } change;
+    struct log_move *move;        /* on its way into another directory           */
+    uint32_t rewritten;           /* counts what changed written files otherwise than by growing */
     log_offset change_offset;
     bool change_settled;          /* truncation: the recovery point on disk is low enough */
     bool create, clean, opened_once, failed_told, wants_background, retain_wanted;
@@ -271,6 +273,11 @@ void persist_close(struct log *log);
 void cleaner_look(struct log_store *store);   /* starts to compact the dirtiest log, if one is dirty enough */
 bool cleaner_swap(struct log *log);           /* starts the swap, when it is wanted and nobody reads files */
 void cleaner_cancel(struct log *log);         /* ends it now, or when its step does */
+
+/* ---- move.c */
+bool move_is_ready(struct log *log);          /* little is missing: appends may be made to wait for the rest */
+bool move_must_end(struct log *log);          /* false: it has ended; else its job ends it soon */
+void move_start(struct log *log);             /* the rest, once everything is quiet */
 
 /* ---- retain.c */
 void retain_look(struct log *log, struct segment *segment); /* starts the job that learns a segment's timestamps */

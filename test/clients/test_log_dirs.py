@@ -1,10 +1,11 @@
 """DescribeLogDirs on a node with two log directories: sizes, room, what is asked about and what is not."""
 import os
 import pathlib
+import time
 
 import pytest
 
-from batches import batch
+from batches import batch, batches, records
 from conftest_shared import Node
 from messages import Connection
 
@@ -110,3 +111,158 @@ def test_a_directory_added_later_becomes_part_of_the_node(tmp_path):
     node.start()
     assert places(describe(Connection(node.port), 4, None)) == before
     node.stop()
+
+
+# ---- AlterReplicaLogDirs
+
+UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC, LOG_DIR_NOT_FOUND = 3, 17, 57
+
+
+def alter(connection, version, path, topic, partitions):
+    answer = connection.ask("AlterReplicaLogDirs", version, Dirs=[{"Path": str(path), "Topics": [{"Name": topic, "Partitions": partitions}]}])
+    assert [result["TopicName"] for result in answer["Results"]] == [topic]
+    return {p["PartitionIndex"]: p["ErrorCode"] for p in answer["Results"][0]["Partitions"]}
+
+
+def place_of(connection, topic, partition=0):
+    return places(describe(connection, 4, [{"Topic": topic, "Partitions": [partition]}]))[topic, partition][0]
+
+
+def arrives(connection, topic, path):
+    for _ in range(500):
+        if place_of(connection, topic) == path:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def values(connection, topic):
+    found, offset = [], 0
+    while True:
+        answer = connection.ask("Fetch", 11, MaxWaitMs=0, MinBytes=0, MaxBytes=1 << 24, SessionEpoch=-1, Topics=[
+            {"Topic": topic, "Partitions": [{"Partition": 0, "FetchOffset": offset, "PartitionMaxBytes": 1 << 24}]}])
+        partition = answer["Responses"][0]["Partitions"][0]
+        if partition["ErrorCode"] == 6:  # just now it is being moved
+            time.sleep(0.01)
+            continue
+        assert partition["ErrorCode"] == NONE
+        got = [record for header in batches(partition["Records"]) for record in records(header)]
+        if not got:
+            return found
+        found += [value for o, _, _, value in got if o >= offset]
+        offset = got[-1][0] + 1
+
+
+@pytest.mark.parametrize("version", (1, 2))
+def test_what_cannot_be_moved(two, version):
+    connection = Connection(two.port)
+    create(connection, "t", 1)
+    for path in ("/nope", "relative", "", f"{two.dirs[0]}/"):
+        assert alter(connection, version, path, "t", [0]) == {0: LOG_DIR_NOT_FOUND}
+    assert alter(connection, version, two.dirs[0], "none", [0]) == {0: UNKNOWN_TOPIC_OR_PARTITION}
+    assert alter(connection, version, two.dirs[0], "t", [9, 0]) == {9: UNKNOWN_TOPIC_OR_PARTITION, 0: NONE}
+    # 255 bytes are a name: the topic's, and 42 around a partition of one digit.
+    assert alter(connection, version, two.dirs[0], "x" * 213, [0]) == {0: UNKNOWN_TOPIC_OR_PARTITION}
+    assert alter(connection, version, two.dirs[0], "x" * 213, [10]) == {10: INVALID_TOPIC}
+    assert alter(connection, version, two.dirs[0], "x" * 214, [0]) == {0: INVALID_TOPIC}
+
+
+def test_a_partition_that_is_named_twice_goes_where_it_is_said_last(two):
+    connection = Connection(two.port)
+    create(connection, "t", 1)
+    produce(connection, "t", 0, batch([b"x"]))
+    here = place_of(connection, "t")
+    there = next(path for path in two.dirs if path != here)
+    answer = connection.ask("AlterReplicaLogDirs", 2, Dirs=[
+        {"Path": str(here), "Topics": [{"Name": "t", "Partitions": [0, 0]}]}, {"Path": str(there), "Topics": [{"Name": "t", "Partitions": [0]}]}])
+    assert answer["Results"] == [{"TopicName": "t", "Partitions": [{"PartitionIndex": 0, "ErrorCode": NONE}]}]
+    assert arrives(connection, "t", there)
+
+
+def test_a_partition_moves_while_it_is_written_to(two):
+    """There and back, three times, with several segments, under a producer with sequences; then a kill. Nothing is lost or
+    doubled, one folder of it is left, and it is where it was moved to."""
+    connection = Connection(two.port)
+    answer = connection.ask("CreateTopics", 7, Topics=[{"Name": "t", "NumPartitions": 1, "ReplicationFactor": 1, "Configs": [
+        {"Name": "segment.bytes", "Value": "1048576"}, {"Name": "file.delete.delay.ms", "Value": "0"}]}])
+    assert answer["Topics"][0]["ErrorCode"] == NONE
+    sent = []
+
+    def send(count):
+        for _ in range(count):
+            value = b"%06d" % len(sent) + b"x" * 20000
+            for _ in range(1000):
+                one = connection.ask("Produce", 9, Acks=-1, TimeoutMs=5000, TopicData=[{"Name": "t", "PartitionData": [
+                    {"Index": 0, "Records": batch([value], producer=(77, 0, len(sent)), timestamp=1)}]}])["Responses"][0]["PartitionResponses"][0]
+                if one["ErrorCode"] != 6:
+                    break
+                time.sleep(0.005)
+            assert one["ErrorCode"] == NONE and one["BaseOffset"] == len(sent)
+            sent.append(value)
+
+    send(150)
+    here = place_of(connection, "t")
+    there = next(path for path in two.dirs if path != here)
+    for _ in range(3):
+        here, there = there, here
+        assert alter(connection, 2, here, "t", [0]) == {0: NONE}
+        while place_of(connection, "t") != here:
+            send(5)
+        send(20)
+        assert values(connection, "t") == sent
+    two.kill()
+    two.start()
+    connection = Connection(two.port)
+    assert place_of(connection, "t") == here
+    assert values(connection, "t") == sent
+    send(3)
+    assert values(connection, "t") == sent
+    for _ in range(100):
+        left = [path.name for d in two.dirs for path in d.iterdir() if path.name.startswith("t-")]
+        if left == ["t-0"]:
+            break
+        time.sleep(0.05)
+    assert left == ["t-0"]
+
+
+def test_a_partition_of_the_groups_moves(two):
+    """The coordinator goes on over the same log: offsets are there, and new ones are taken."""
+    connection = Connection(two.port)
+    create(connection, "t", 1)
+
+    def ask(name, version, **fields):
+        for _ in range(500):
+            answer = connection.ask(name, version, **fields)
+            text = str(answer)
+            if not any(f"'ErrorCode': {e}," in text or f"'ErrorCode': {e}}}" in text for e in (14, 15, 16)):
+                return answer
+            time.sleep(0.02)
+        raise AssertionError(text)
+
+    def commit(offset):
+        answer = ask("OffsetCommit", 8, GroupId="g", GenerationIdOrMemberEpoch=-1, Topics=[
+            {"Name": "t", "Partitions": [{"PartitionIndex": 0, "CommittedOffset": offset}]}])
+        assert answer["Topics"][0]["Partitions"][0]["ErrorCode"] == NONE
+
+    def committed():
+        answer = ask("OffsetFetch", 8, Groups=[{"GroupId": "g", "Topics": None}])["Groups"][0]
+        return [p["CommittedOffset"] for t in answer["Topics"] for p in t["Partitions"]]
+
+    ask("FindCoordinator", 4, CoordinatorKeys=["g"])
+    commit(1)
+    everything = places(describe(connection, 4, None))
+    mine = next(p for (name, p), (path, size) in everything.items() if name == "__consumer_offsets" and size > 0)
+    here = everything["__consumer_offsets", mine][0]
+    for round in range(4):
+        here = next(path for path in two.dirs if path != here)
+        assert alter(connection, 2, here, "__consumer_offsets", [mine]) == {mine: NONE}
+        for _ in range(500):
+            if place_of(connection, "__consumer_offsets", mine) == here:
+                break
+            time.sleep(0.02)
+        assert committed() == [round + 1]
+        commit(round + 2)
+    two.kill()
+    two.start()
+    connection = Connection(two.port)
+    assert committed() == [5]
