@@ -62,7 +62,9 @@ static int files_open(void *self, struct io_file **out, const char *path, unsign
     }
     atomic_init(&file->ref.refs, 1);
     file->ref.release = file_release;
+    struct stat info;
     file->descriptor = descriptor;
+    file->device = fstat(descriptor, &info) == 0 ? (uint64_t)info.st_dev : 0;
     *out = file;
     return 0;
 }

@@ -12,6 +12,7 @@
 struct io_file {
     struct file_ref ref;
     int descriptor;
+    uint64_t device;
     _Atomic bool always_waits; /* the file system cannot answer "only from memory": then all of it counts as hot */
 };
 
@@ -67,6 +68,7 @@ void real_take_finished(struct io_real *real, struct op_queue *to);
 int offload_hold(uint32_t threads_max);
 void offload_drop(void);
 void offload_submit(struct io_real *real, struct op_queue *ops); /* takes all of them */
+bool offload_is_quick(const struct io_op *sync); /* false: the device is slow to sync, so whoever can do many at once shall */
 
 /* ---- System calls that do not wait (or only as long as a page cache does). Results as in io.h. */
 int64_t file_write_chain(struct io_file *file, const struct chain *chain, uint64_t offset);

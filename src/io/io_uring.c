@@ -1,9 +1,10 @@
 /* io/io_uring.c - the seam over io_uring: one ring for each io, everything of a turn submitted in one system call.
  *
- * In the kernel's hands: waiting for sockets, accept, connect, recv, sends of memory, cold reads, fdatasync (which its own
- * workers carry out side by side). Tried on this thread, as with epoll: writes to the page cache and hot reads, which a
- * buffered file system would only push to a worker, and sends with file ranges, for which the ring has no operation; what
- * of them must wait for the socket waits as a poll. The threads of io_offload keep jobs, names and syncfs.
+ * In the kernel's hands: waiting for sockets, accept, connect, recv, sends of memory, cold reads. Tried on this thread, as
+ * with epoll: writes to the page cache and hot reads, which a buffered file system would only push to a worker, and sends
+ * with file ranges, for which the ring has no operation; what of them must wait for the socket waits as a poll. The threads
+ * of io_offload keep jobs, names and syncs, which are cheaper in waves than one by one in the ring's workers; only when
+ * the device is slow those do better, being many.
  *
  * An operation's memory is the kernel's until its completion came, so a socket that is closed with operations under way
  * cancels them and lets go of its descriptor when the last has come back.
@@ -344,11 +345,14 @@ static void uring_submit(struct io *io, struct io_op *op) {
     u->real.pending++;
     op->backend[2] = op->backend[3] = 0;
     switch (op->kind) {
+    case IO_OP_SYNC:
+        if (!offload_is_quick(op)) break;
+        __attribute__((fallthrough));
     case IO_OP_SYNC_FS: case IO_OP_RESOLVE: case IO_OP_JOB:
         op->backend[1] = OP_FINISHED; /* by the time that it comes back */
         op_push(&u->real.waiting_offload, op);
         return;
-    case IO_OP_WRITE: case IO_OP_READ: case IO_OP_SYNC:
+    case IO_OP_WRITE: case IO_OP_READ:
         break;
     default: {
         struct io_op **slot = slot_of(op);

@@ -231,11 +231,16 @@ struct make_job {
     log_offset bases[UNMADE_SEGMENTS_MAX];
     struct io_file *files[UNMADE_SEGMENTS_MAX];
     uint64_t allocate;
+    struct io_file *old;          /* holds a count: has room behind its batches, which goes first */
+    uint64_t old_size;
 };
 
 static enum err make_run(struct log_job *job, struct io_files files) {
     struct make_job *make = container_of(job, struct make_job, job);
     enum err err = ERR_NONE;
+    /* Apache Kafka takes zeros for damage, and what lies in later segments for lost: so there are none before there is one. */
+    if (make->old) err = err_from_errno(files.vtable->truncate(files.self, make->old, make->old_size));
+    if (make->old && !err) err = err_from_errno(files.vtable->sync_data(files.self, make->old));
     for (uint32_t i = 0; i < make->count && !err; i++) {
         char path[PATH_MAX_BYTES];
         path_of_offset(path, job->folder, make->bases[i], ".log");
@@ -259,6 +264,7 @@ static void make_finish(struct log_job *job) {
         segment->allocated = make->allocate;
         log->store->metrics.files_open++;
     }
+    io_file_drop(make->old);
     job_free(job);
     if (err) log_fail(log, err);
     else flush_mark(log);
@@ -272,6 +278,12 @@ void append_roll_job(struct log *log) {
     make->job.run = make_run;
     make->job.finish = make_finish;
     for (uint32_t i = body->count - unmade(body); i < body->count; i++) make->bases[make->count++] = body->segments[i]->base;
+    struct segment *old = body->segments[body->count - make->count - 1]; /* the first one of a log is made by its opening */
+    if (old->room > old->size) {
+        assert(old->file && !old->sealed);
+        make->old = io_file_hold(old->file);
+        make->old_size = old->room = old->size;
+    }
     /* A log that filled a segment is a hot one. */
     if (log->store->options.preallocate_bytes != UINT32_MAX)
         make->allocate = log->store->options.preallocate_bytes < log->config.segment_bytes ? log->store->options.preallocate_bytes : log->config.segment_bytes;

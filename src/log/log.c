@@ -327,7 +327,10 @@ static bool has_unmade(const struct log_body *body) {
 
 static void next_when_open(struct log *log) {
     struct log_body *body = log->body;
-    if (has_unmade(body)) { append_roll_job(log); return; }
+    if (has_unmade(body)) {
+        if (!body->round || body->round->chain.bytes == body->round->bytes) append_roll_job(log); /* else its end comes here again */
+        return;
+    }
     if (log->change != CHANGE_NONE) { next_change(log); if (log->change != CHANGE_NONE || log->job) return; }
     if (!list_is_empty(&log->waits)) log_tell_all(&log->waits, ERR_NONE);
     if (log->state != LOG_OPEN || log->job || log->change != CHANGE_NONE) return;

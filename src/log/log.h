@@ -123,6 +123,7 @@ struct log_store_options {
     uint64_t checkpoint_bytes_min; /* 0: 4 MiB: a log gets a new recovery point after that many bytes, or 10 checks   */
     uint32_t sync_fs_files;        /* 0: 64; more files to sync in a turn than this: the whole file system at once    */
     uint32_t preallocate_bytes;    /* 0: 4 MiB for logs that are hot; UINT32_MAX: never                               */
+    uint32_t room_bytes_max;       /* 0: 256 KiB of zeros at most behind what is synced often; UINT32_MAX: never           */
     time_ms producer_expiration_ms;/* 0: 86400000                                                                     */
     bool cleaner_off;              /* log.cleaner.enable=false                                                        */
     uint32_t cleaner_threads;      /* 0: 1; cleanings at once, of all shards together                                 */

@@ -27,6 +27,7 @@ enum {
     ROUND_ENTRIES_MAX = 1024,     /* batches written by one round                                  */
     ROUND_SYNCS_MAX = 8,          /* files synced at its end; more by the next                     */
     ROUND_BYTES_MAX = 32 << 20,
+    ROUND_ROOMY_BYTES_MAX = 128 << 10, /* larger rounds make no room behind them                     */
     TAIL_ENTRIES_MAX = 1024,      /* written ones that a log keeps in memory                       */
     QUEUE_ENTRIES_MAX = 8192,     /* appended and not written: beyond it appends answer ERR_BUSY   */
     UNMADE_SEGMENTS_MAX = 8,
@@ -67,6 +68,7 @@ struct round {
     struct segment *segment;
     struct chain chain;
     struct arena arena;           /* the chain's nodes */
+    uint64_t bytes;               /* of batches: the chain may have room behind them */
     struct round_sync syncs[ROUND_SYNCS_MAX];
     uint32_t sync_count, pending, entries;
     log_offset end;               /* the log's end when all of it is written */

@@ -113,7 +113,7 @@ static struct persist_job *persist_new(struct log *log, enum persist_why why, st
     p->size = segment->size;
     p->sync = !log->store->stopping; /* a stop syncs the file systems once, at its end */
     p->data = segment->unsynced || log->flushed < point;
-    p->trim = why != PERSIST_CHECKPOINT && segment->allocated > segment->size;
+    p->trim = why != PERSIST_CHECKPOINT && (segment->allocated > segment->size || segment->room > segment->size);
     p->file = segment->file ? io_file_hold(segment->file) : NULL;
     p->old_snapshot = -1;
     if (!copy_index(&p->by_offset, &segment->by_offset, pool) || !copy_index(&p->by_time, &segment->by_time, pool)) goto fail;
@@ -154,7 +154,7 @@ static void note_filed(struct segment *segment, const struct persist_job *p) {
     if (segment->by_offset.known && segment->by_offset.filed == p->by_offset.first) segment->by_offset.filed = p->by_offset.entries;
     if (segment->by_time.known && segment->by_time.filed == p->by_time.first) segment->by_time.filed = p->by_time.entries;
     if (segment->txn_filed == p->txn_from) segment->txn_filed = p->txn_from + p->txn_bytes;
-    if (p->trim) segment->allocated = segment->size;
+    if (p->trim) segment->allocated = segment->room = segment->size;
 }
 
 static void finish_seal(struct log *log, struct segment *segment, const struct persist_job *p) {
@@ -299,7 +299,7 @@ void persist_close(struct log *log) {
         if (!body->segments[i]->sealed) return; /* no memory: tried again */
     if (body->trash_count && retain_remove(log)) return;
     segment_close_time_index(active);
-    bool changed = active->by_time.filed < active->by_time.entries || active->by_offset.filed < active->by_offset.entries;
+    bool changed = active->room > active->size || active->by_time.filed < active->by_time.entries || active->by_offset.filed < active->by_offset.entries;
     if (log->recovery_point == log->end && log->flushed == log->end && !changed && !body->epochs.changed && body->report.clean && body->appended_since_checkpoint == 0) {
         finish_close(log);
         log_due(log);

@@ -536,6 +536,26 @@ static enum err drop_segments(struct recovery *r, uint32_t first) {
     return err;
 }
 
+/* Room that was made in advance: zeros up to the file's end. It goes, and is nothing that anybody lost. */
+static enum err drop_room(struct recovery *r, struct segment *segment, uint64_t from, bool *dropped) {
+    bool zeros = true;
+    uint8_t *buffer = pool_alloc(r->in->work_pool, COPY_BYTES);
+    if (!buffer) return ERR_NO_MEMORY;
+    enum err err = ERR_NONE;
+    for (uint64_t at = from; at < segment->size && zeros && !err;) {
+        size_t part = segment->size - at < COPY_BYTES ? (size_t)(segment->size - at) : COPY_BYTES;
+        int64_t got = r->files.vtable->read(r->files.self, segment->file, buffer, part, at);
+        if (got <= 0) { err = got < 0 ? err_from_errno(got) : ERR_IO; break; }
+        for (int64_t i = 0; i < got && zeros; i++) zeros = buffer[i] == 0;
+        at += (uint64_t)got;
+    }
+    pool_free(r->in->work_pool, buffer, COPY_BYTES);
+    *dropped = zeros && !err;
+    if (*dropped) err = err_from_errno(r->files.vtable->truncate(r->files.self, segment->file, from));
+    if (*dropped && !err) segment->size = segment->written = from;
+    return err;
+}
+
 static int remove_cut(void *context, const char *name, bool is_directory) {
     struct recovery *r = context;
     char path[PATH_MAX_BYTES];
@@ -638,7 +658,9 @@ static enum err verify_from(struct recovery *r, log_offset point, log_offset flu
                 note_damage(r, segment, r->next);
                 return ERR_CORRUPT;
             }
-            err = cut_at(r, i, good);
+            bool room;
+            err = drop_room(r, segment, good, &room);
+            if (!err && !room) err = cut_at(r, i, good);
         }
         if (!err) err = write_again(r, segment, position, good);
         if (!err && i + 1 == body->count) err = end_again(r, segment);
@@ -772,7 +794,7 @@ static enum err settle_active(struct recovery *r) {
     active->sealed = false;
     if (!active->by_offset.known) forget_indexes(r, active); /* a new, empty one */
     active->timestamp_known = active->txn_known = true;
-    active->allocated = active->size;
+    active->allocated = active->room = active->size;
     return err;
 }
 

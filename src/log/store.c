@@ -588,6 +588,7 @@ static void set_defaults(struct log_store_options *o) {
     if (!o->checkpoint_bytes_min) o->checkpoint_bytes_min = MIB(4);
     if (!o->sync_fs_files) o->sync_fs_files = 64;
     if (!o->preallocate_bytes) o->preallocate_bytes = MIB(4);
+    if (!o->room_bytes_max) o->room_bytes_max = KIB(256);
     if (!o->producer_expiration_ms) o->producer_expiration_ms = 86400000;
     if (!o->cleaner_threads) o->cleaner_threads = 1;
     if (!o->cleaner_backoff_ms) o->cleaner_backoff_ms = 15000;

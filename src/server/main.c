@@ -75,14 +75,19 @@ static uint64_t machine_memory(void) {
     return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
 }
 
+/* A quarter of the cores, rounded up, is left to what is done besides: syncs, jobs, and the kernel's side of sockets. */
+static uint32_t shards_for(long cores) {
+    long shards = cores - (cores + 3) / 4;
+    return shards < 1 ? 1 : shards > SHARDS_MAX ? SHARDS_MAX : (uint32_t)shards;
+}
+
 static int run_server(struct settings *settings) {
     struct text why;
     char why_bytes[WHY_BYTES];
     struct io *ios[SHARDS_MAX];
     static struct pool io_pools[SHARDS_MAX], node_pool;
     text_init(&why, why_bytes, sizeof why_bytes);
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint32_t shards = settings->shards ? settings->shards : cores < 1 ? 1 : cores > SHARDS_MAX ? SHARDS_MAX : (uint32_t)cores;
+    uint32_t shards = settings->shards ? settings->shards : shards_for(sysconf(_SC_NPROCESSORS_ONLN));
     uint64_t memory = settings->memory_bytes ? settings->memory_bytes : machine_memory() / 8 > MIB(512) ? machine_memory() / 8 : MIB(512);
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

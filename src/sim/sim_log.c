@@ -620,7 +620,7 @@ static void program_start(struct cluster_node *node) {
     struct log_store_options store = {.open_logs_max = world->crowded ? 1 : 0, .open_files_max = world->crowded ? 2 : 0,
                                       .tail_bytes_max = world->crowded ? 2000 : 0, .recovery_checkpoint_ms = 1000, .high_watermark_ms = 500,
                                       .retention_check_ms = 700, .retention_first_ms = 300, .checkpoint_bytes_min = 10000,
-                                      .producer_expiration_ms = INT64_C(3153600000000), .preallocate_bytes = world->crowded ? UINT32_MAX : 16384};
+                                      .producer_expiration_ms = INT64_C(3153600000000), .preallocate_bytes = world->crowded ? UINT32_MAX : 16384, .room_bytes_max = world->crowded ? UINT32_MAX : 16384};
     if ((err = log_dirs_open(&program->dirs, io_files(ios[0]), &dirs, why, sizeof why))) goto failed;
     if ((err = log_store_open(&program->store, program->shard, program->dirs, &store))) goto failed;
     if ((err = logs_make(program))) goto failed;
