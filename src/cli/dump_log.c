@@ -158,6 +158,18 @@ static uint64_t next_good(struct walk *walk) {
     return walk->end;
 }
 
+/* Nothing but zeros up to the end: room that was made in advance. */
+static bool is_room(struct walk *walk) {
+    struct span window;
+    for (uint64_t from = walk->position; from < walk->end; from += window.size) {
+        uint64_t left = walk->end - from;
+        if (dump_source_span(&walk->source, from, left < DUMP_WINDOW_BYTES ? (size_t)left : DUMP_WINDOW_BYTES, &window)) return false;
+        for (size_t i = 0; i < window.size; i++)
+            if (window.data[i]) return false;
+    }
+    return true;
+}
+
 /* What lies at the position is no batch: says so, and goes on behind it where there is something. True: there is. */
 static bool step_over(struct walk *walk, const char *name, const char *why) {
     uint64_t next = next_good(walk);
@@ -167,9 +179,10 @@ static bool step_over(struct walk *walk, const char *name, const char *why) {
         return true;
     }
     if (walk->dump->bytes_max >= INT32_MAX) {
-        if (walk->dump->by_place) dump_damage(walk->dump, walk->position, "%s, and no batch behind it", why);
+        bool room = is_room(walk);
+        if (walk->dump->by_place && !room) dump_damage(walk->dump, walk->position, "%s, and no batch behind it", why);
         fprintf(walk->dump->out, "Found %" PRIu64 " invalid bytes at the end of %s\n", walk->end - walk->position, name);
-        walk->dump->damages += !walk->dump->by_place;
+        walk->dump->damages += !walk->dump->by_place && !room; /* Apache Kafka's words for both */
     }
     return false;
 }

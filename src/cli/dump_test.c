@@ -203,13 +203,14 @@ TEST(torn_and_zeroed_ends) {
         snprintf(wanted, sizeof wanted, "Found %zu invalid bytes at the end of ", kept - 2785);
         assert_non_null(strstr(rig_text(&rig), wanted));
         assert_non_null(strstr(rig.text, "\n| offset: 55 "));
-        assert_int_equal(rig.dump.damages, 1);
+        assert_int_equal(rig.dump.damages, kept - 2785 > 7); /* less is only zeros, as of room made in advance */
     }
     memcpy(longer, bytes, size);
     write_bytes(path, longer, size + 5000);
     rig_clear(&rig);
     assert_true(dump_path(&rig.dump, path));
     assert_non_null(strstr(rig_text(&rig), "Found 5000 invalid bytes at the end of "));
+    assert_int_equal(rig.dump.damages, 0);
     assert_non_null(strstr(rig.text, "\n| offset: 59 "));
     unlink(path);
     free(longer);
