@@ -58,7 +58,7 @@ static void fill(struct describe_configs_response_describe_configs_resource_resu
     out->is_sensitive = config_is_sensitive(key->scope, key);
     out->config_type = (int8_t)key->type;
     out->read_only = key->scope == SCOPE_BROKER && key->mode == CONFIG_READ_ONLY;
-    if (in->include_documentation && key->doc && key->doc[0]) out->documentation = span_text(key->doc);
+    out->documentation = in->include_documentation && key->doc && key->doc[0] ? span_text(key->doc) : (struct span){0};
 }
 
 static bool one_key(struct request *request, struct describe_configs_response_describe_configs_result *result, struct span resource, const struct config_key *key) {

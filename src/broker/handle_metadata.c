@@ -133,7 +133,7 @@ enum { TWICE_LOOKED_FOR_MAX = 2000 };
 static bool asked_before(const struct metadata_request *in, uint32_t index) {
     const struct metadata_request_metadata_request_topic *own = &in->topics[index];
     for (uint32_t i = 0; i < index && in->topics_count <= TWICE_LOOKED_FOR_MAX; i++)
-        if (span_equal(in->topics[i].name, own->name) && !in->topics[i].name.data == !own->name.data && uuid_equal(in->topics[i].topic_id, own->topic_id)) return true;
+        if (uuid_equal(in->topics[i].topic_id, own->topic_id) && (!uuid_is_zero(own->topic_id) || span_equal(in->topics[i].name, own->name))) return true;
     return false;
 }
 
@@ -187,6 +187,7 @@ void handle_metadata(struct request *request) {
         t->error_code = by_id ? KAFKA_UNKNOWN_TOPIC_ID : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
         if (by_id) continue;
         t->is_internal = topic_is_internal(asked->name);
+        if (in->include_topic_authorized_operations) t->topic_authorized_operations = TOPIC_OPERATIONS;
         enum kafka_error name_error = topic_name_error(image, asked->name);
         if (name_error) t->error_code = (int16_t)name_error;
         else if (may_create && !topics_auto_add(request, &missing, asked->name)) return;

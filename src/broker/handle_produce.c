@@ -94,27 +94,34 @@ static bool add_item(struct request *request, struct produce_work *work, const s
     return true;
 }
 
-/* What makes Kafka refuse the request as a whole, found in its order, up to the first batch of a transaction: bytes that
- * cannot be taken apart into batches, and such a batch itself, where nobody may write in transactions. */
+/* The first batch in front of `records`, as far as Kafka looks before it asks the partition: is there one, of which
+ * format, and where does the next begin? */
+enum front { FRONT_NONE, FRONT_BAD_SIZE, FRONT_BAD_MAGIC, FRONT_BATCH };
+static enum front front_of(struct span records, uint8_t *magic, struct span *rest) {
+    if (records.size < BATCH_FRAME_BYTES) return FRONT_NONE;
+    int32_t length = (int32_t)load_be32(records.data + BATCH_AT_LENGTH);
+    if (length < BATCH_OLD_BYTES_MIN - BATCH_FRAME_BYTES) return FRONT_BAD_SIZE;
+    if (records.size < BATCH_MAGIC_BYTES) return FRONT_NONE;
+    *magic = records.data[BATCH_AT_MAGIC];
+    if (*magic > BATCH_MAGIC_2) return FRONT_BAD_MAGIC;
+    if ((uint32_t)length > records.size - BATCH_FRAME_BYTES) return FRONT_NONE;
+    *rest = span_of(records.data + BATCH_FRAME_BYTES + length, records.size - BATCH_FRAME_BYTES - (uint32_t)length);
+    return FRONT_BATCH;
+}
+
+/* What makes Kafka refuse the request as a whole: bytes that do not begin with a batch, and a batch of a transaction where
+ * nobody may write in transactions. */
 static enum kafka_error look_into(struct span records, struct span *why) {
-    while (records.size >= BATCH_FRAME_BYTES) {
-        uint32_t length = load_be32(records.data + BATCH_AT_LENGTH);
-        if ((int32_t)length < BATCH_OLD_BYTES_MIN - BATCH_FRAME_BYTES) {
-            *why = SPAN_LITERAL("the size of a record batch is less than any can have");
-            return KAFKA_CORRUPT_MESSAGE;
-        }
-        if (records.size < BATCH_MAGIC_BYTES) break;
-        uint8_t magic = records.data[BATCH_AT_MAGIC];
-        if (magic > BATCH_MAGIC_2) {
-            *why = SPAN_LITERAL("a record batch is of a format that does not exist");
-            return KAFKA_CORRUPT_MESSAGE;
-        }
-        if (length > records.size - BATCH_FRAME_BYTES) break;
-        if (magic == BATCH_MAGIC_2 && (load_be16(records.data + BATCH_AT_ATTRIBUTES) & BATCH_TRANSACTIONAL))
-            return KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-        records = span_of(records.data + BATCH_FRAME_BYTES + length, records.size - BATCH_FRAME_BYTES - length);
+    uint8_t magic;
+    struct span rest;
+    switch (front_of(records, &magic, &rest)) {
+    case FRONT_NONE: return KAFKA_NONE;
+    case FRONT_BAD_SIZE: *why = SPAN_LITERAL("the size of a record batch is less than any can have"); return KAFKA_CORRUPT_MESSAGE;
+    case FRONT_BAD_MAGIC: *why = SPAN_LITERAL("a record batch is of a format that does not exist"); return KAFKA_CORRUPT_MESSAGE;
+    case FRONT_BATCH: break;
     }
-    return KAFKA_NONE;
+    bool is_transactional = magic == BATCH_MAGIC_2 && (load_be16(records.data + BATCH_AT_ATTRIBUTES) & BATCH_TRANSACTIONAL);
+    return is_transactional ? KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED : KAFKA_NONE;
 }
 
 /* Transactional records of nobody are not authorized; those of a transactional id are not served yet. */
@@ -130,13 +137,12 @@ static enum kafka_error refuse_all(const struct produce_request *in, struct span
 
 /* What the request's version says about the records of a partition, before the partition is asked. */
 static enum kafka_error check_records(struct span records, int16_t version) {
-    struct batch batch, second;
-    enum err err = batch_next(&records, &batch);
-    if (err == ERR_NOT_FOUND || err == ERR_AGAIN || err == ERR_UNSUPPORTED) return KAFKA_INVALID_RECORD;
-    if (err) return KAFKA_NONE; /* the partition's to find */
-    if (version < 7 && batch_codec(&batch) == COMPRESSION_ZSTD) return KAFKA_UNSUPPORTED_COMPRESSION_TYPE;
-    err = batch_next(&records, &second);
-    return err == ERR_NONE || err == ERR_UNSUPPORTED ? KAFKA_INVALID_RECORD : KAFKA_NONE;
+    uint8_t magic, next;
+    struct span rest;
+    if (front_of(records, &magic, &rest) != FRONT_BATCH || magic != BATCH_MAGIC_2) return KAFKA_INVALID_RECORD;
+    if (version < 7 && (load_be16(records.data + BATCH_AT_ATTRIBUTES) & BATCH_CODEC_MASK) == COMPRESSION_ZSTD) return KAFKA_UNSUPPORTED_COMPRESSION_TYPE;
+    enum front second = front_of(rest, &next, &rest);
+    return second == FRONT_NONE ? KAFKA_NONE : second == FRONT_BATCH ? KAFKA_INVALID_RECORD : KAFKA_CORRUPT_MESSAGE;
 }
 
 static bool partition_exists(const struct broker *broker, struct uuid topic_id, partition_index index) {

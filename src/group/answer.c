@@ -267,14 +267,14 @@ done:
 static bool describe_members(const struct group *group, struct arena *arena, struct describe_groups_response_described_group *answer) {
     answer->members = describe_groups_response_described_group_member_array(arena, (int32_t)group->members.count);
     if (!answer->members) return false;
-    bool stable = group->state == GROUP_STABLE; /* else neither metadata nor assignment mean anything */
+    bool stable = group->state == GROUP_STABLE; /* else no protocol is agreed on, and the assignments are those of before */
     MAP_EACH(node, &group->members) {
         const struct member *member = MAP_EACH_ITEM(node, struct member, by_id);
         struct describe_groups_response_described_group_member *out = &answer->members[answer->members_count++];
         if (!span_copy(arena, member->id, &out->member_id) || !span_copy(arena, member->instance, &out->group_instance_id) ||
             !span_copy(arena, member->client_id, &out->client_id) || !span_copy(arena, member->client_host, &out->client_host)) return false;
-        if (stable && (!span_copy(arena, member_metadata(member, group->protocol), &out->member_metadata) ||
-                       !span_copy(arena, member->assignment, &out->member_assignment))) return false;
+        if (!span_copy(arena, member->assignment, &out->member_assignment)) return false;
+        if (stable && !span_copy(arena, member_metadata(member, group->protocol), &out->member_metadata)) return false;
     }
     return true;
 }

@@ -22,6 +22,11 @@ KEYS = (("name",), ("topicName",), ("topic",), ("groupId",), ("apiKey",), ("reso
 GROUPED = ("name", "topicName", "topic", "topicId")
 
 
+def key_of(item, keys):
+    """An element's key; a name that is null is a key, too."""
+    return tuple("" if item[k] is None else item[k] for k in keys)
+
+
 def canonical(kind, number):
     if kind in ("topic", "directory", "client"):
         return base64.urlsafe_b64encode(kind[:5].encode().ljust(6, b"-") + number.to_bytes(10, "big")).decode().rstrip("=")
@@ -159,7 +164,7 @@ class Comparer:
                 return [self.walk(x, y, path + "[]", name, found) for x, y in zip(a, b)]
             found.append((path, a, b))
             return a
-        keys = next((k for k in KEYS if all(part in x and x[part] is not None for x in a + b for part in k)), None)
+        keys = next((k for k in KEYS if all(part in x for x in a + b for part in k) and (len(k) > 1 or any(x[k[0]] is not None for x in a + b))), None)
         if keys is None or name == "records":
             if len(a) != len(b):
                 found.append((path + "[]", a, b))
@@ -169,9 +174,9 @@ class Comparer:
             a, b = merged(a, keys), merged(b, keys)
         rest, out, left = {}, [], []
         for y in b:
-            rest.setdefault(tuple(y[k] for k in keys), []).append(y)
+            rest.setdefault(key_of(y, keys), []).append(y)
         for x in a:
-            same = rest.get(tuple(x[k] for k in keys))
+            same = rest.get(key_of(x, keys))
             if same:
                 out.append(self.walk(x, same.pop(0), path + "[]", name, found))
             else:
@@ -193,8 +198,8 @@ def merged(items, keys):
     out = {}
     for item in items:
         lists = [k for k, v in item.items() if isinstance(v, list)]
-        key = tuple(item[k] for k in keys)
-        if key in out and len(lists) == 1:
+        key = key_of(item, keys)
+        if item[keys[0]] is not None and key in out and len(lists) == 1:
             out[key] = dict(out[key], **{lists[0]: out[key][lists[0]] + item[lists[0]]})
         else:
             out[key if key not in out else (key, len(out))] = item
