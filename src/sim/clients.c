@@ -166,6 +166,11 @@ static void unexpected(struct client *client, enum kafka_error error) {
              client->version, error);
 }
 
+static void acknowledged(struct clients *all, enum client_done what) {
+    all->options.run->acknowledged++;
+    if (all->options.acknowledged) all->options.acknowledged(all->options.context, what);
+}
+
 /* ---- Admin: the topic first; others now and then; at the end every one is looked for. */
 static void admin_next(struct client *client);
 
@@ -179,6 +184,7 @@ static void admin_created(struct client *client, enum err err, const void *answe
             if (!client->admin.exists) client->admin.exists = all->topic_exists = true;
             else {
                 history_topic_created(all->history, client->admin.topic);
+                acknowledged(all, CLIENT_CREATED);
                 client->admin.topic = UINT32_MAX;
             }
         } else {
@@ -319,7 +325,7 @@ static void producer_answered(struct client *client, enum err err, const void *a
     if (error == KAFKA_NONE || error == KAFKA_DUPLICATE_SEQUENCE_NUMBER) {
         if (error == KAFKA_NONE && part->base_offset >= 0)
             history_acknowledged(all->history, client->producer.partition, part->base_offset, client->number, client->producer.first, client->producer.count);
-        all->options.run->acknowledged++;
+        acknowledged(all, CLIENT_PRODUCED);
         client->done++;
         client->producer.sequences[client->producer.partition] = sequence_add(client->producer.sequences[client->producer.partition], (int32_t)client->producer.count);
         producer_abandon(client);
@@ -493,7 +499,7 @@ static void member_committed(struct client *client, enum err err, const void *an
                 continue;
             }
             history_committed(all->history, partition, client->member.offsets[partition], client->member.generation, client->member.highest_when_sent);
-            all->options.run->acknowledged++;
+            acknowledged(all, CLIENT_COMMITTED);
             client->done++;
         }
     if (error) member_error(client, error);

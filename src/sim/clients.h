@@ -7,6 +7,7 @@
 #include "sim/history.h"
 
 struct clients;
+enum client_done { CLIENT_PRODUCED, CLIENT_COMMITTED, CLIENT_CREATED, CLIENT_DONE_KINDS };
 struct clients_options {
     struct run *run;
     struct history *history;
@@ -15,6 +16,8 @@ struct clients_options {
     bool durable;                         /* what is acknowledged must survive a power cut */
     uint32_t batch_records_max;
     bool creates_topics;                  /* besides the one topic of the history */
+    void (*acknowledged)(void *context, enum client_done what); /* a client was just told so */
+    void *context;
 };
 /* In the process that was started on the clients' host. Its memory is the process'. */
 struct clients *clients_start(struct cluster_node *node, const struct clients_options *options);

@@ -79,7 +79,7 @@ static void on_restart(struct sim *sim, struct sim_event *event) {
     if (!node->process) cluster_start(node);
 }
 
-static void restart_after(struct cluster_node *node, time_ns after) {
+void cluster_restart_after(struct cluster_node *node, time_ns after) {
     struct sim *sim = node->cluster->sim;
     if (!sim_is_scheduled(&node->restart)) sim_at(sim, &node->restart, sim_now(sim) + after, on_restart);
 }
@@ -92,7 +92,7 @@ static void watch(struct sim *sim, void *context) {
         if (!sim_disk_is_cut(sim_host_disk(node->host))) continue;
         if (node->kill_at_cut && node->process) cluster_kill(node);
         else cluster_power_cut(node, SIM_CRASH_RANDOM);
-        if (node->process == NULL) restart_after(node, NS_PER_MS * 10);
+        if (node->process == NULL) cluster_restart_after(node, NS_PER_MS * 10);
     }
     if (cluster->after_event) cluster->after_event(cluster);
 }
@@ -127,6 +127,13 @@ static void heal_after(struct cluster *cluster, enum heal_kind kind, uint32_t fr
     *heal = (struct heal){.cluster = cluster, .kind = kind, .from = from, .to = to};
     list_push(&cluster->heals, &heal->all);
     sim_at(cluster->sim, &heal->event, sim_now(cluster->sim) + after, on_heal);
+}
+
+void cluster_slow_syncs(struct cluster_node *node, time_ns sync_max, time_ns lasts) {
+    struct sim_timing timing = sim_timing_default();
+    timing.sync_max = sync_max;
+    sim_host_set_timing(node->host, &timing);
+    heal_after(node->cluster, HEAL_TIMING, node->number, 0, lasts);
 }
 
 static void cut(struct cluster *cluster, uint32_t from, uint32_t to, time_ns lasts) {
@@ -171,17 +178,17 @@ void cluster_fault(void *context, const struct fault *fault) {
     switch (fault->kind) {
     case FAULT_KILL:
         if (node->process) cluster_kill(node);
-        restart_after(node, fault->lasts);
+        cluster_restart_after(node, fault->lasts);
         break;
     case FAULT_POWER:
         cluster_power_cut(node, fault->c % 4 ? SIM_CRASH_RANDOM : SIM_CRASH_LOSE_ALL);
-        restart_after(node, fault->lasts);
+        cluster_restart_after(node, fault->lasts);
         break;
     case FAULT_POWER_ALL:
         for (uint32_t n = 0; n < cluster->count; n++) {
             if (cluster->nodes[n].immune) continue;
             cluster_power_cut(&cluster->nodes[n], SIM_CRASH_RANDOM);
-            restart_after(&cluster->nodes[n], fault->lasts / (n + 1));
+            cluster_restart_after(&cluster->nodes[n], fault->lasts / (n + 1));
         }
         break;
     case FAULT_DISK_CUT:

@@ -46,6 +46,9 @@ void cluster_destroy(struct cluster *cluster);
 void cluster_start(struct cluster_node *node);
 void cluster_kill(struct cluster_node *node);
 void cluster_power_cut(struct cluster_node *node, enum sim_crash policy);
+void cluster_restart_after(struct cluster_node *node, time_ns after);
+/* Syncs take up to `sync_max` for a while. */
+void cluster_slow_syncs(struct cluster_node *node, time_ns sync_max, time_ns lasts);
 /* For run_faults_begin. */
 void cluster_fault(void *context, const struct fault *fault);
 /* Phase 2 begins: no faults any more, all wires whole, all nodes started. */

@@ -20,7 +20,10 @@ struct world {
     bool page_cache;
     uint64_t faults_at_start;
     struct clients_options options;
-    struct sim_event end_process;
+    struct sim_event end_process, cut_after_answer;
+    uint32_t answers_left;        /* until the power is cut; 0: not planned */
+    enum client_done answer_kind;
+    time_ns cut_lasts;
 };
 
 struct program { /* inside of the process */
@@ -62,6 +65,31 @@ static void on_stopped(void *context, bool clean, const char *why) {
     program->clean = clean;
     SIM_CHECK(world->sim, disk_was_at_fault(world) || (clean && !why), "stop", "the node stops by itself, and no disk failed: %s", why ? why : "");
     end_soon(world);
+}
+
+/* ---- The power goes the moment that a client has its answer, while syncs take long: what was answered too early is lost. */
+static void on_cut_after_answer(struct sim *sim, struct sim_event *event) {
+    struct world *world = container_of(event, struct world, cut_after_answer);
+    struct cluster_node *node = &world->cluster.nodes[NODE];
+    if (world->run->quiet) return;
+    cluster_power_cut(node, SIM_CRASH_LOSE_ALL);
+    cluster_restart_after(node, world->cut_lasts);
+}
+
+static void on_answer(void *context, enum client_done what) {
+    struct world *world = context;
+    if (world->answers_left == 0 || what != world->answer_kind || --world->answers_left > 0 || world->run->quiet) return;
+    sim_note(world->sim, "cut after an answer", NODE, (uint64_t)what, 0);
+    if (!sim_is_scheduled(&world->cut_after_answer)) sim_at(world->sim, &world->cut_after_answer, sim_now(world->sim), on_cut_after_answer);
+}
+
+static void own_fault(struct cluster_node *node, const struct fault *fault) {
+    struct world *world = node->cluster->owner;
+    if (fault->kind != FAULT_OWN_1) return;
+    world->answers_left = 1 + (uint32_t)(fault->b % 3);
+    world->answer_kind = fault->c % 4 == 0 ? CLIENT_COMMITTED : fault->c % 4 == 1 ? CLIENT_CREATED : CLIENT_PRODUCED;
+    world->cut_lasts = fault->lasts;
+    cluster_slow_syncs(node, 300 * NS_PER_MS, 3 * NS_PER_S);
 }
 
 static void node_start(struct cluster_node *node) {
@@ -209,17 +237,20 @@ void sim_node_run(struct run *run) {
         .batch_records_max = (uint32_t)run_setting(run, "batch_records", 1, 10), .creates_topics = run_chance(run, "creates_topics", 50)};
     world->history = history_new(run->sim, world->options.partitions, !world->page_cache);
     world->options.history = world->history;
+    world->options.acknowledged = on_answer;
+    world->options.context = world;
     cluster_init(&world->cluster, run, 2, shards, 0);
     world->cluster.owner = world;
     world->cluster.start = program_start;
     world->cluster.died = program_died;
+    world->cluster.own_fault = own_fault;
     world->cluster.clock_step_max_ms = 3600000;
     world->cluster.nodes[CLIENTS].immune = true;
     format(world);
     static const uint32_t weights[FAULT_KINDS] = {
         [FAULT_KILL] = 10, [FAULT_POWER] = 15, [FAULT_DISK_CUT] = 30, [FAULT_CUT_ONE_WAY] = 6, [FAULT_CUT_NODE] = 6, [FAULT_RESET] = 15,
         [FAULT_PAUSE] = 6, [FAULT_SLOW_WIRE] = 4, [FAULT_CLOCK_STEP] = 4, [FAULT_CLOCK_RATE] = 4, [FAULT_DISK_FULL] = 4, [FAULT_DISK_SYNC] = 4,
-        [FAULT_DISK_WRITE] = 4, [FAULT_DISK_READ] = 3, [FAULT_DISK_SLOW] = 5};
+        [FAULT_DISK_WRITE] = 4, [FAULT_DISK_READ] = 3, [FAULT_DISK_SLOW] = 5, [FAULT_OWN_1] = 30};
     memcpy(run->weights, weights, sizeof weights);
     run->pause_min = 300 * NS_PER_MS;
     run->pause_max = 4 * NS_PER_S;
@@ -240,6 +271,7 @@ void sim_node_run(struct run *run) {
     }
     if (sim_has_failed(run->sim)) return;
     sim_cancel(run->sim, &world->end_process);
+    sim_cancel(run->sim, &world->cut_after_answer);
     cluster_destroy(&world->cluster);
     history_free(world->history);
     pool_free(sim_pool(run->sim), world, sizeof *world);

@@ -1,10 +1,11 @@
 /* moldau-sim: runs seeds, tells failures, makes them small.
  *
- *     moldau-sim [--what NAME] [--seed S | --seeds A-B] [--events N] [--crashes N] [--shrink] [--mutate NAME] [--verbose]
+ *     moldau-sim [--what NAME] [--seed S | --seeds A-B] [--events N] [--crashes N] [--first] [--shrink]
+ *                [--mutate NAME] [--verbose]
  *     moldau-sim --regressions [FILE]
  *
  * Seeds run in child processes, so that a panic is one failed seed and not the end. One seed of fifty runs twice, and the
- * hashes of what happened must be the same. The last line is "N passed, N failed".
+ * hashes of what happened must be the same. With --first the first seed that fails ends it. The last line is "N passed, N failed".
  */
 #include "sim/run.h"
 #include <errno.h>
@@ -29,7 +30,7 @@ struct command {
     const struct what *what;
     uint64_t seed_first, seed_last;
     struct run_options options;
-    bool shrink, regressions, list;
+    bool shrink, regressions, first;
     const char *seeds_file;
 };
 
@@ -167,6 +168,7 @@ static void run_range(const struct command *command, struct totals *totals) {
         uint64_t last = seed + SEEDS_A_CHILD - 1;
         if (last > command->seed_last) last = command->seed_last;
         seed = run_some(command, seed, last, false, totals, NULL);
+        if (command->first && totals->failed) break;
     }
 }
 
@@ -235,7 +237,7 @@ static int run_regressions(struct command *command, struct totals *totals) {
 
 /* ---- The command line */
 static int usage(void) {
-    fprintf(stderr, "usage: moldau-sim [--what NAME] [--seed S | --seeds A-B] [--events N] [--crashes N] [--shrink]\n"
+    fprintf(stderr, "usage: moldau-sim [--what NAME] [--seed S | --seeds A-B] [--events N] [--crashes N] [--first] [--shrink]\n"
                     "                  [--mutate NAME] [--verbose] | --regressions [FILE]\n");
     for (uint32_t i = 0; i < sim_whats_count; i++) {
         fprintf(stderr, "  %-8s %s\n", sim_whats[i].name, sim_whats[i].about);
@@ -249,6 +251,7 @@ static bool parse(struct command *command, int argc, char **argv) {
         const char *option = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         char *end;
         if (strcmp(option, "--shrink") == 0) { command->shrink = true; continue; }
+        if (strcmp(option, "--first") == 0) { command->first = true; continue; }
         if (strcmp(option, "--verbose") == 0) { command->options.verbose = true; continue; }
         if (strcmp(option, "--regressions") == 0) {
             command->regressions = true;
