@@ -27,10 +27,13 @@ struct controller {
     uint32_t asked_count;
     struct list answered;               /* answers that are ready: told at the turn's end */
     struct turn_hook hook;
+    struct quorum_upgrade upgrade;      /* of kraft.version: one at a time */
+    struct controller_request *upgrading; /* for whom; NULL: nobody */
 };
 
 static void pump(struct controller *controller);
 static void wake(struct controller *controller);
+static void answer_later(struct controller *controller, struct controller_request *request, enum kafka_error error);
 
 static struct coord_now now_of(struct controller *controller) {
     struct shard *shard = controller->options.shard;
@@ -121,11 +124,55 @@ static void on_timer(struct timer *timer) {
     pump(controller);
 }
 
+/* ---- kraft.version is no record of this log's kind: what was decided of it is handed to the quorum before the answer goes */
+
+static const struct update_features_request_feature_update_key *kraft_update(const struct controller_request *request) {
+    const struct update_features_request *in = request->request;
+    for (int32_t i = 0; request->api_key == API_UPDATE_FEATURES && i < in->feature_updates_count; i++)
+        if (span_equal(in->feature_updates[i].feature, SPAN_LITERAL(FEATURE_KRAFT))) return &in->feature_updates[i];
+    return NULL;
+}
+
+static void refuse_upgrade(struct controller_request *request, const char *why) {
+    struct update_features_response *out = request->response;
+    struct span words = span_text(why ? why : "kraft.version could not be changed");
+    const void *copy = arena_copy(request->arena, words.data, words.size);
+    update_features_response_init(out);
+    out->error_code = KAFKA_INVALID_UPDATE_VERSION;
+    out->error_message = span_of(copy, copy ? words.size : 0);
+}
+
+static void upgraded(struct quorum_upgrade *upgrade, enum kafka_error error, const char *why) {
+    struct controller *controller = container_of(upgrade, struct controller, upgrade);
+    struct controller_request *request = controller->upgrading;
+    controller->upgrading = NULL;
+    if (error == KAFKA_INVALID_UPDATE_VERSION) refuse_upgrade(request, why);
+    answer_later(controller, request, error && error != KAFKA_INVALID_UPDATE_VERSION ? KAFKA_NOT_CONTROLLER : KAFKA_NONE);
+}
+
+/* True: the answer comes later. */
+static bool begin_upgrade(struct controller *controller, struct controller_request *request) {
+    const struct update_features_request_feature_update_key *update = kraft_update(request);
+    if (request->coord.error || request->upgraded || !update) return false;
+    const struct update_features_response *out = request->response;
+    if (out->error_code || controller->closing || !controller->quorum) return false;
+    request->upgraded = true;
+    if (controller->upgrading) {
+        refuse_upgrade(request, "another change of kraft.version is under way");
+        return false;
+    }
+    controller->upgrading = request;
+    controller->upgrade = (struct quorum_upgrade){
+        .version = update->max_version_level, .validate_only = ((const struct update_features_request *)request->request)->validate_only, .done = upgraded};
+    quorum_upgrade(controller->quorum, &controller->upgrade);
+    return true;
+}
+
 static void tell_answers(struct controller *controller) {
     struct list *node;
     while ((node = list_pop(&controller->answered))) {
         struct controller_request *request = LIST_ITEM(node, struct controller_request, node);
-        request->done(request, request->coord.error);
+        if (!begin_upgrade(controller, request)) request->done(request, request->coord.error);
     }
 }
 
@@ -417,6 +464,8 @@ void controller_call(struct controller *controller, struct controller_request *r
     assert(controller_serves(request->api_key));
     request->controller = controller;
     request->coord = (struct coord_request){.reply = reply};
+    request->upgraded = false;
+    controller->machine.settings.kraft_version = controller->quorum ? quorum_kraft_version(controller->quorum) : 0;
     list_init(&request->node);
     uint32_t asked_max = controller->options.requests_max ? controller->options.requests_max : REQUESTS_MAX;
     if (!controller->leads || controller->failed || controller->closing || controller->asked_count >= asked_max) {

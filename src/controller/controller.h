@@ -70,6 +70,7 @@ struct controller_request {
     /* the controller's */
     struct controller *controller;
     struct list node;
+    bool upgraded;               /* what it says of kraft.version, the quorum has heard */
 };
 /* Authorized by whoever calls. */
 void controller_call(struct controller *controller, struct controller_request *request);

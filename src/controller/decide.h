@@ -23,6 +23,7 @@ struct decide_settings {
     broker_id node;                     /* of this controller */
     struct span cluster_id;
     const struct config_values *values; /* static */
+    int16_t kraft_version;              /* of the quorum: not in the image */
 };
 
 struct decide {

@@ -59,16 +59,20 @@ static int16_t proposed_level(const struct decide *d, const struct update_featur
     return image_feature_level(d->image, name);
 }
 
+/* No record of this log's kind: when the rest is decided, the quorum is asked to write it among its own. */
+static bool is_kraft(struct span feature) {
+    return span_equal(feature, SPAN_LITERAL(FEATURE_KRAFT));
+}
+
 static struct span check_update(struct decide *d, int16_t version, const struct update_features_request *in,
                                 const struct update_features_request_feature_update_key *update) {
     int16_t level = update->max_version_level, now = image_feature_level(d->image, update->feature);
     int8_t type = version == 0 ? UPGRADE : update->upgrade_type; /* AllowDowngrade of version 0 is not heeded by Kafka 4.4 */
     bool is_metadata = span_equal(update->feature, SPAN_LITERAL(FEATURE_METADATA));
     if (is_metadata && now == 0) now = MV_MIN;
+    if (is_kraft(update->feature)) now = d->settings->kraft_version;
     if (type < UPGRADE || type > UNSAFE_DOWNGRADE) return SPAN_LITERAL("there is no such type of upgrade");
     if (level < 0) return SPAN_LITERAL("a level is not below 0");
-    /* It is no record of this log's kind: the quorum writes it among its own. */
-    if (span_equal(update->feature, SPAN_LITERAL(FEATURE_KRAFT))) return SPAN_LITERAL("kraft.version cannot be changed yet");
     struct span why = check_support(d, update->feature, level);
     if (!why.data) why = check_voters(d);
     if (why.data) return why;
@@ -113,6 +117,7 @@ void decide_update_features(struct decide *d, int16_t version, const struct upda
         struct feature_level_record r = {.name = update->feature, .feature_level = update->max_version_level};
         bool rises = update->max_version_level > image_feature_level(d->image, update->feature);
         if (why.data) break;
+        if (is_kraft(update->feature)) continue;
         decide_record(d, &feature_level_record_message, 0, &r);
         if (rises && span_equal(update->feature, SPAN_LITERAL(FEATURE_ELR))) settle_min_isr(d);
     }

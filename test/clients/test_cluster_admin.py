@@ -164,6 +164,28 @@ def test_update_features(wire):
     assert update_features(wire) == (0, None)
 
 
+def test_kraft_version(own_node):
+    """Validated, then raised for good: the quorum has its voters in the log from then on, also over a restart."""
+    wire = Wire(own_node)
+    assert update_features(wire, ("kraft.version", 2, 1))[0] == 95
+    assert update_features(wire, ("kraft.version", 0, 1)) == (0, None)
+    assert update_features(wire, ("kraft.version", 1, 1), validate_only=True) == (0, None)
+    (_, [(*_, voters, _)]), = describe_quorum(wire, "__cluster_metadata", [0])
+    assert voters[0][1] == bytes(16)
+    assert update_features(wire, ("kraft.version", 1, 1)) == (0, None)
+    (_, [(*_, voters, _)]), = describe_quorum(wire, "__cluster_metadata", [0])
+    assert voters[0][1] != bytes(16)
+    assert update_features(wire, ("kraft.version", 0, 2))[0] == 95
+    own_node.kill()
+    own_node.start()
+    wire = Wire(own_node)
+    (_, [(_, error, leader, *_, voters, _)]), = describe_quorum(wire, "__cluster_metadata", [0])
+    assert (error, leader, len(voters)) == (0, 1, 1) and voters[0][1] != bytes(16)
+    own_node.stop()
+    own_node.start()
+    assert update_features(Wire(own_node), ("kraft.version", 1, 1)) == (0, None)
+
+
 def test_unregister(wire):
     """Who is not registered cannot be unregistered; the active controller stays."""
     for key, node, expected in [(64, 2, 102), (64, -1, 102), (94, 1, 42), (94, 2, 136)]:
