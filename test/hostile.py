@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Hostile frames and idle connections against a live node, while a well-behaved client goes on.
 
-Usage: hostile.py [--to HOST:PORT] [--frames N] [--idle N] [--seconds N] [--workers N] [--seed N] [--pid PID]
+Usage: hostile.py [--to HOST:PORT] [--frames N] [--rate N] [--idle N] [--seconds N] [--workers N] [--seed N] [--pid PID]
                   [--memory-max MIB] [--p99-factor F]
 
 What is sent: random bytes, good requests with some bytes changed, impossible sizes, frames that are half sent and left so,
@@ -103,13 +103,12 @@ def well_behaved(to, pipe):
     topic = b"well-behaved-%d" % os.getpid()
     frame = produce(topic, batch(record(b"x" * 100)))
     latencies, errors, client = [], [], None
-    for _ in range(50):
+    at = 4 + 4 + 2 + len(topic) + 4 + 4  # where the answer has the error and the offset
+    for _ in range(100):  # until the topic is there
         client = client or Client(to)
-        if struct.unpack(">h", client.ask(metadata(topic))[-30:][:2]):
-            answer = client.ask(frame)
-            at = 4 + 4 + 2 + len(topic) + 4 + 4
-            if struct.unpack(">h", answer[at:at + 2])[0] == 0:
-                break
+        client.ask(metadata(topic))
+        if client.ask(frame)[at:at + 2] == b"\0\0":
+            break
         time.sleep(0.1)
     while True:
         if pipe.poll():
@@ -171,8 +170,9 @@ def changed_frame(chance):
 
 
 class Flood:
-    def __init__(self, to, frames, until, workers, seed):
-        self.to, self.left, self.until, self.workers, self.seed = to, frames, until, workers, seed
+    def __init__(self, to, frames, rate, until, workers, seed):
+        self.to, self.left, self.rate, self.until, self.workers, self.seed = to, frames, rate, until, workers, seed
+        self.begin = time.monotonic()
         self.sent = self.connections = self.closed = self.refused = 0
         self.held = []
 
@@ -189,6 +189,8 @@ class Flood:
 
     async def worker(self, chance):
         while self.left > 0 and time.monotonic() < self.until:
+            if self.rate:
+                await asyncio.sleep(max(0, self.sent / self.rate - (time.monotonic() - self.begin)))
             try:
                 reader, writer = await asyncio.open_connection(*self.to)
             except OSError:
@@ -278,22 +280,36 @@ def phase(name, pipe, pid):
 
 
 def open_idle(to, count):
-    sockets = []
+    """Each has asked once: who never asks is closed after seconds."""
+    clients = []
     for i in range(count):
         try:
-            sockets.append(socket.create_connection(to, timeout=10))
-        except OSError as wrong:
+            clients.append(Client(to))
+            clients[-1].ask(GOOD[0])
+        except (OSError, EOFError) as wrong:
             print(f"idle connection {i}: {wrong}")
             break
-        if i % 100 == 99:
-            time.sleep(0.01)
-    return sockets
+    return clients
+
+
+def still_open(clients):
+    count = 0
+    for client in clients:
+        client.socket.setblocking(False)
+        try:
+            count += client.socket.recv(1) != b""
+        except BlockingIOError:
+            count += 1
+        except OSError:
+            pass
+    return count
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--to", default="localhost:9092")
     parser.add_argument("--frames", type=int, default=100000)
+    parser.add_argument("--rate", type=float, default=0, help="frames a second; 0: as many as can be sent")
     parser.add_argument("--idle", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=300, help="the flood ends then at the latest")
     parser.add_argument("--calm", type=float, default=5, help="seconds of measuring before and after")
@@ -324,14 +340,19 @@ def main():
         print(f"           {len(idle)} idle connections")
         wrong += errors
     begin = time.monotonic()
-    flood = Flood(to, args.frames, begin + args.seconds, args.workers, args.seed)
+    flood = Flood(to, args.frames, args.rate, begin + args.seconds, args.workers, args.seed)
     asyncio.run(flood.run())
     took = time.monotonic() - begin
     during, errors = phase("flood", pipe, args.pid)
     wrong += errors
     print(f"           {flood.sent} hostile frames over {flood.connections} connections in {took:.1f} s; {flood.closed} closed by the node, {flood.refused} not accepted")
+    if idle:
+        left = still_open(idle)
+        print(f"           {left} of {len(idle)} idle connections are still open")
+        if left < args.idle:
+            wrong.append("idle connections were lost")
     for one in idle:
-        one.close()
+        one.socket.close()
     time.sleep(args.calm)
     after, errors = phase("after", pipe, args.pid)
     wrong += errors

@@ -111,6 +111,7 @@ struct broker {
     uint32_t creations_count;
     uint64_t serial;
     struct { uint64_t requests, bytes_in, refused, telemetry_pushes, telemetry_bytes, telemetry_metrics, telemetry_points, telemetry_unreadable; } metrics;
+    struct { time_ns since; uint32_t told, untold; } refusals; /* of this minute, in the trace */
     struct list held;                       /* struct request: came before this broker served */
     bool serves, stopping, settings_changed;
 };

@@ -5,7 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { REQUESTS_FREE_MAX = 256, TEXT_BYTES_MAX = 512, FRAME_SIZE_BYTES = 4 };
+enum { REQUESTS_FREE_MAX = 256, TEXT_BYTES_MAX = 512, FRAME_SIZE_BYTES = 4, REFUSALS_TOLD_MAX = 10 /* lines of each shard in each period */ };
+#define REFUSALS_PERIOD (60 * NS_PER_S)
 
 /* Back to the broker's list with the first chunk of its arena, so that a small request costs no call to the heap. */
 void request_free(struct request *request) {
@@ -55,11 +56,28 @@ void request_reply_nothing(struct request *request) {
     answer(request, NULL);
 }
 
+/* Who sends what cannot be read may do so for ever: of each minute, a few are told and the others counted. */
+static void trace_refusal(struct request *request, const char *why) {
+    struct broker *broker = request->broker;
+    time_ns now = io_now(broker->shard->io);
+    if (now - broker->refusals.since >= REFUSALS_PERIOD) {
+        if (broker->refusals.untold) broker_trace(broker, "closed %u more connections for what they had sent", broker->refusals.untold);
+        broker->refusals.since = now;
+        broker->refusals.told = broker->refusals.untold = 0;
+    }
+    if (broker->refusals.told == REFUSALS_TOLD_MAX) {
+        broker->refusals.untold++;
+        return;
+    }
+    broker->refusals.told++;
+    broker_trace(broker, "closing the connection of %s: %s: %s", request->client->address, request->row->name, why);
+}
+
 void request_refuse(struct request *request, const char *why) {
     struct client *client = request->client;
     request->broker->metrics.refused++;
     if (!client->closed) {
-        broker_trace(request->broker, "closing the connection of %s: %s: %s", client->address, request->row->name, why);
+        trace_refusal(request, why);
         client->closed = true;
         conn_close(client->conn);
     }

@@ -90,3 +90,32 @@ def test_a_frame_that_comes_byte_by_byte(node):
         raw.send(bytes([byte]))
         time.sleep(0.002)
     assert raw.answer()[:6] == struct.pack(">ih", 9, 0)
+
+
+def test_topic_names_have_at_most_249_characters(node):
+    """One less and just so many are taken, one more is INVALID_TOPIC_EXCEPTION: to CreateTopics and to Metadata."""
+    for size in (248, 249, 250):
+        name = b"n" * size
+        named = struct.pack(">h", size) + name
+        raw = Raw(node)
+        raw.request(19, 2, struct.pack(">i", 1) + named + struct.pack(">ihii", 1, 1, 0, 0) + struct.pack(">ib", 5000, 1))
+        answer = raw.answer()
+        at = 4 + 4 + 4 + 2 + size
+        assert struct.unpack(">h", answer[at:at + 2])[0] == (0 if size <= 249 else 17)
+        raw.request(3, 4, struct.pack(">i", 1) + named + b"\0")
+        answer = raw.answer()
+        at = answer.index(named) - 2
+        assert struct.unpack(">h", answer[at:at + 2])[0] == (3 if size <= 249 else 17)
+
+
+def test_an_answer_is_of_the_request_before_it_is_of_an_error(node):
+    """OffsetFetch in version 1 tells an error of the group for each partition that was asked for."""
+    raw = Raw(node)
+    body = struct.pack(">h", 0) + struct.pack(">i", 3)
+    for topic in (b"a", b"b", b"c"):
+        body += struct.pack(">h", 1) + topic + struct.pack(">iii", 2, 0, 1)
+    raw.request(9, 1, body)
+    answer = raw.answer()
+    assert struct.unpack(">ii", answer[:8]) == (7, 3)
+    raw.request(18, 0)
+    assert raw.answer()[:6] == struct.pack(">ih", 7, 0)
