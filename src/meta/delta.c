@@ -455,7 +455,11 @@ enum err delta_apply_message(struct delta *delta, int16_t type, const void *mess
     case 11: return put(delta, &delta->now->scrams, &kind_scram, item_scram(delta->pool, message));
     case 12: return apply_feature_level(delta, message);
     case 14: return apply_client_quota(delta, message);
-    case 15: delta->now->next_producer_id = ((const struct producer_ids_record *)message)->next_producer_id; return ERR_NONE;
+    case 15: {
+        producer_id next = ((const struct producer_ids_record *)message)->next_producer_id;
+        delta->now->next_producer_id = next < 0 ? -1 : next; /* below 0 is none, which is what a snapshot says of it */
+        return ERR_NONE;
+    }
     case 17: return apply_broker_registration_change(delta, message);
     case 18: return put(delta, &delta->now->acls, &kind_acl, item_acl(delta->pool, message));
     case 19: return apply_remove_acl(delta, message);

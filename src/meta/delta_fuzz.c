@@ -4,8 +4,11 @@
 #include "base/bytes.h"
 #include "base/random.h"
 #include "meta/meta.h"
+#include "vectors.h"
+#include "wire/batch.h"
 #include "wire/record_frame.h"
 #include "wire/records.h"
+#include <string.h>
 
 enum { RECORDS_MAX = 256 };
 
@@ -83,6 +86,52 @@ static size_t put(uint8_t *at, const struct wire_message *message, int16_t versi
     return value.size + 2;
 }
 
+/* Values of the golden vectors one by one, behind each other, and as Apache's log on disk has them. */
+struct values { fuzz_add *add; uint8_t bytes[1 << 15]; size_t size; struct pool pool; };
+
+static void put_value(struct values *values, struct span value) {
+    if (value.size > UINT16_MAX || values->size + 2 + value.size > sizeof values->bytes) {
+        values->add(values->bytes, values->size);
+        values->size = 0;
+    }
+    if (value.size > 4096) return;
+    store_be16(values->bytes + values->size, (uint16_t)value.size);
+    memcpy(values->bytes + values->size + 2, value.data, value.size);
+    values->size += 2 + value.size;
+}
+
+static void add_vector(void *context, const char *folder, const char *path, uint32_t line, const json_t *json) {
+    struct values *values = context;
+    struct arena arena;
+    uint8_t alone[2 + 1024];
+    arena_init(&arena, &values->pool, 0);
+    struct span value = vector_hex(&arena, json_object_get(json, "framed"));
+    if (value.size && value.size <= 1024) {
+        store_be16(alone, (uint16_t)value.size);
+        memcpy(alone + 2, value.data, value.size);
+        if (line % 4 == 0) values->add(alone, 2 + value.size);
+        put_value(values, value);
+    }
+    arena_destroy(&arena);
+}
+
+static void add_log(struct values *values) {
+    struct arena arena;
+    struct batch batch;
+    arena_init(&arena, &values->pool, 0);
+    struct span rest = vector_file(&arena, TEST_SOURCE_ROOT "/test/vectors/disk", "files/__cluster_metadata-0/00000000000000000000.log");
+    values->size = 0;
+    while (!batch_next(&rest, &batch)) {
+        struct record_cursor cursor;
+        struct record record;
+        if (batch_is_control(&batch)) continue;
+        record_cursor_init(&cursor, &batch, span_of(batch.bytes + BATCH_HEADER_BYTES, batch.size - BATCH_HEADER_BYTES));
+        while (!record_next(&cursor, &record)) put_value(values, record.value);
+    }
+    if (values->size) values->add(values->bytes, values->size);
+    arena_destroy(&arena);
+}
+
 void fuzz_seeds(fuzz_add *add) {
     struct pool pool;
     struct arena arena;
@@ -126,4 +175,11 @@ void fuzz_seeds(fuzz_add *add) {
     add(log, size);
     arena_destroy(&arena);
     pool_destroy(&pool);
+    static struct values values;
+    values.add = add;
+    pool_init(&values.pool, 0, 0);
+    vectors_each(TEST_SOURCE_ROOT "/test/vectors/metadata", NULL, add_vector, &values);
+    if (values.size) add(values.bytes, values.size);
+    add_log(&values);
+    pool_destroy(&values.pool);
 }
