@@ -137,6 +137,41 @@ TEST(unpacking_stops_at_its_limits) {
     end();
 }
 
+/* The ratio's limit is exact, too, where it counts by its floor and where it counts by what came in: a byte less is
+ * refused, just so many and one more are taken. */
+TEST(ratios_are_exact) {
+    enum { SIZE = 1 << 20 };
+    begin();
+    uint8_t *zeros = calloc(1, SIZE);
+    for (unsigned codec = COMPRESSION_GZIP; codec < COMPRESSION_COUNT; codec++) {
+        for (int more = -1; more <= 1; more++) {
+            struct slab *small = packed((enum compression)codec, COMPRESSION_LEVEL_DEFAULT, 0, zeros, SIZE), *out = NULL;
+            assert_true((size_t)small->used < SIZE); /* the floor is what counts */
+            struct unpack_limits floor = {.bytes_max = MIB(64), .ratio_max = 1, .ratio_from = (uint64_t)(SIZE + more)};
+            assert_int_equal(unpack(&codecs, (enum compression)codec, all(small), 0, &floor, &out), more < 0 ? ERR_LIMIT : ERR_NONE);
+            if (more >= 0) {
+                assert_int_equal(out->used, SIZE);
+                slab_drop(out);
+            }
+            slab_drop(small);
+        }
+        uint8_t *noise = words(SIZE, (int)codec);
+        struct slab *small = packed((enum compression)codec, COMPRESSION_LEVEL_DEFAULT, 0, noise, SIZE), *out = NULL;
+        uint64_t ratio = (SIZE + small->used - 1) / small->used; /* the least that is enough */
+        struct unpack_limits by_ratio = {.bytes_max = MIB(64), .ratio_max = ratio, .ratio_from = 1};
+        assert_int_equal(unpack(&codecs, (enum compression)codec, all(small), 0, &by_ratio, &out), ERR_NONE);
+        slab_drop(out);
+        if (ratio > 1) {
+            by_ratio.ratio_max--;
+            assert_int_equal(unpack(&codecs, (enum compression)codec, all(small), 0, &by_ratio, &out), ERR_LIMIT);
+        }
+        slab_drop(small);
+        free(noise);
+    }
+    free(zeros);
+    end();
+}
+
 /* Cut anywhere, a packed run is refused or gives less than the whole, and never more; nothing leaks, nothing crashes.
  * Only Java's snappy stream has ends in its middle: between two blocks. */
 TEST(cut_input_is_refused) {
