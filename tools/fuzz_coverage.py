@@ -15,17 +15,20 @@ CODEC = ["wire/codec.c:^(read_|skip_|wire_decode|wire_init|wire_array|wire_eleme
 DECODERS = {
     "batch": ["wire/batch.c"],
     "batch-old": ["wire/batch_old.c"],
-    "compress": ["wire/compress.c:unpack|^(gunzip|lz4|snappy|zstd|xerial|more|refill)"],
-    "group": ["group/group.c", "group/offsets.c", "group/members.c"],
-    "log-files": ["log/checkpoint.c", "log/index_txn.c", "log/producer.c:snapshot", "log/epoch.c"],
-    "metadata-log": ["meta/delta.c", "meta/snapshot.c"],
+    "cli-text": ["cli/args.c:^(args_|find|give|read)", "cli/record_text.c"],
+    "compress": ["wire/compress.c:unpack|_open|_read|_block|block_|room_left|take|zstd_whole|xxh32"],
+    "group": ["group/group.c:^(decode|apply|turn_into|forget|record_|group_apply)", "group/offsets.c:apply", "group/members.c:apply|set_protocols|member_new"],
+    "log-files": ["log/checkpoint.c:parse|line|number|field|property|unescape", "log/index_txn.c:check|search|bytes_before|decode", "log/producer.c:snapshot|load_entry"],
+    "metadata-log": ["meta/delta.c"],
+    "node": ["broker/dispatch.c", "broker/request.c", "net/stream.c"],
     "properties": ["meta/config_file.c", "meta/config.c:parse|valid|list|check|range|type|one_of|throttled|repeats"],
-    "recover": ["log/recover.c", "log/scan.c", "log/rebuild.c"],
+    "quorum-files": ["quorum/state_file.c:parse|read_", "quorum/snapshot_file.c:parse|reader|read_control|digits", "quorum/records.c:parse", "raft/voters.c:parse"],
+    "recover": ["log/recover.c", "log/scan.c"],
     "verify": ["log/verify.c"],
     "wire-header": CODEC + ["wire/header.c:request_header"],
-    "wire-records_coord": CODEC + ["wire/record_frame.c"],
-    "wire-records_data": CODEC + ["wire/record_frame.c"],
-    "wire-records_meta": CODEC + ["wire/record_frame.c"],
+    "wire-records_coord": CODEC + ["wire/record_frame.c:_open$"],
+    "wire-records_data": CODEC + ["wire/record_frame.c:_open$"],
+    "wire-records_meta": CODEC + ["wire/record_frame.c:_open$"],
 }
 
 
@@ -63,6 +66,9 @@ def chosen(lines, functions, pattern):
     return wanted
 
 
+together = {}  # decoder -> {line: count} over all targets that reach it
+
+
 def measure(build, fuzz_build, name, missed):
     runner = f"{build}/test/fuzz-{name}-run"
     raw, merged = f"{build}/fuzz-{name}.profraw", f"{build}/fuzz-{name}.profdata"
@@ -84,6 +90,9 @@ def measure(build, fuzz_build, name, missed):
         if not lines:
             print(f"{name:20} {path}: nothing of it is in the target", file=sys.stderr)
             return False
+        reach = together.setdefault(decoder, {})
+        for line, count in lines.items():
+            reach[line] = reach.get(line, 0) + count
         reached = sum(1 for count in lines.values() if count)
         print(f"{name:20} {inputs:>7} inputs  {path:22} {reached:5} of {len(lines):5} lines {100 * reached / len(lines):6.1f} %")
         if missed:
@@ -96,7 +105,14 @@ def measure(build, fuzz_build, name, missed):
 def main():
     build, fuzz_build, *names = sys.argv[1:]
     missed = "--missed" in names
-    results = [measure(build, fuzz_build, name, missed) for name in names if name != "--missed"]
+    results = [measure(build, fuzz_build, name, missed) for name in sorted(names) if name != "--missed"]
+    for decoder in CODEC:
+        lines = together.get(decoder, {})
+        if lines:
+            reached = sum(1 for count in lines.values() if count)
+            print(f"{'wire, all together':34}  {decoder.partition(':')[0]:22} {reached:5} of {len(lines):5} lines {100 * reached / len(lines):6.1f} %")
+            for line in sorted(line for line, count in lines.items() if not count and missed):
+                print(f"    {decoder.partition(':')[0]}:{line}")
     sys.exit(0 if all(results) else 1)
 
 

@@ -14,6 +14,7 @@
 #include "vectors.h"
 #include "wire/batch.h"
 #include "wire/header.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,9 @@ static const char properties[] =
     "offsets.topic.replication.factor=1\noffsets.topic.num.partitions=2\ngroup.initial.rebalance.delay.ms=0\n"
     "socket.request.max.bytes=104857600\nlog.segment.bytes=1048576\n";
 
+static void trace(const char *line) {
+    if (getenv("FUZZ_TRACE")) fprintf(stderr, "%12.6f node: %s\n", (double)sim_now(world.sim) / 1e9, line);
+}
 static void on_ready(void *context) { world.ready = true; }
 static void on_stopped(void *context, bool clean, const char *why) { never("the node stops by itself"); }
 
@@ -78,7 +82,7 @@ static void begin_life(void) {
     bool read = settings_read(&world.settings, &world.values, &why, NULL);
     assert(read);
     struct server_options options = {.settings = &world.settings, .ios = ios, .shards = SHARDS, .files = io_files(ios[0]), .pool = pools[0],
-                                     .shard_pools = pools, .on_ready = on_ready, .on_stopped = on_stopped};
+                                     .shard_pools = pools, .trace = trace, .on_ready = on_ready, .on_stopped = on_stopped};
     err = server_open(&world.server, &options, &why);
     assert(err == ERR_NONE);
     sim_process_drive(world.process, server_shards(world.server));
