@@ -250,7 +250,7 @@ static void joined(struct request *request) {
             result->total_bytes = (int64_t)share->states[d].space.total;
             result->usable_bytes = (int64_t)share->states[d].space.available;
             result->is_cordoned = is_cordoned(request->broker, dir);
-            if (!fill_dir(request, result, collection.items + from, upto - from)) goto over_budget;
+            if (upto > from && !fill_dir(request, result, collection.items + from, upto - from)) goto over_budget;
         }
         from = upto;
     }
