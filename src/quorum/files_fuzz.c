@@ -75,7 +75,8 @@ static void names(struct span bytes) {
 }
 
 static void configured(struct span bytes) {
-    (void)!raft_voters_parse(bytes, SPAN_LITERAL("CONTROLLER"), bytes.size % 2, &voters);
+    (void)!raft_voters_parse(bytes, SPAN_LITERAL("CONTROLLER"), false, &voters);
+    (void)!raft_voters_parse(bytes, SPAN_LITERAL("CONTROLLER"), true, &voters);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -106,7 +107,7 @@ void fuzz_seeds(fuzz_add *add) {
         "{\"clusterId\":\"\",\"leaderId\":1,\"leaderEpoch\":2,\"votedId\":1,\"appliedOffset\":0,\"currentVoters\":[{\"voterId\":1}],\"data_version\":0}",
         "{\"leaderId\":-1,\"leaderEpoch\":7,\"votedId\":3,\"votedDirectoryId\":\"QUFBQUFBQUFBQUFBQUFBQQ\",\"data_version\":1}"};
     static const char name[] = "\3" "00000000000000000051-0000000001.checkpoint", part[] = "\3" "00000000000000000051-0000000001.checkpoint.part";
-    static const char plain[] = "\4" "1@localhost:9093,2@[::1]:9093", ids[] = "\4" "1@localhost:9093:Lh5EN2ABTh6YwD2b_wPwiA,2@b:9:AAAAAAAAAAAAAAAAAAAAAQ";
+    static const char plain[] = "\4" "1@localhost:9093,2@[::1]:9093", ids[] = "\4" "1@localhost:9093:Lh5EN2ABTh6YwD2b_wPwiA,2@[::1]:9:AAAAAAAAAAAAAAAAAAAAAQ,";
     static const char record[] = "\2\0\0\2\0\0\0\1AAAAAAAAAAAAAAAA\2\1C\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     char input[512];
     if (!pool.limit) pool_init(&pool, MIB(64), 4);

@@ -58,6 +58,7 @@ enum err state_file_parse(struct span text, struct raft_quorum_state *out) {
     if (version == 1) {
         const json_t *directory = json_object_get(root, "votedDirectoryId");
         if (!json_is_string(directory) || !uuid_parse(json_string_value(directory), json_string_length(directory), &out->voted.directory)) goto out;
+        if (voted < 0) out->voted.directory = (struct uuid){{0}}; /* nobody's says nothing */
     }
     err = ERR_NONE;
 out:
