@@ -59,6 +59,12 @@ void fuzz_seeds(fuzz_add *add) {
         "node.id=1\nprocess.roles=broker,controller\ncontroller.listener.names=C\ncontroller.quorum.voters=1@localhost:9093\n",
         "log.retention.hours = 5\nretention.ms : -1\nsegment.bytes 1048576\nmin.cleanable.dirty.ratio=0.5e0\n",
         "a\\ b=\\u00e9\\\n   c\n#x\n!y\\\nshare.auto.offset.reset=by_duration:PT1H\nleader.replication.throttled.replicas=0:1,1:2\n",
+        "a=\\u20AC\\ud83d\\ude00\\ud800\\t\\n\\r\\f\nb=\\u12x\n",
+        "node.id=1\nprocess.roles=\n", "node.id=1\nbroker.id=2\n", "broker.id=3\nprocess.roles=broker\ncontroller.listener.names=\n",
+        "node.id=1\nprocess.roles=broker\ncontroller.listener.names=C\n",
+        "node.id=1\nprocess.roles=broker\ncontroller.listener.names=C\ncontroller.quorum.voters=1@a:1\nreplica.fetch.wait.max.ms=60000\n",
+        "node.id=1\nprocess.roles=broker\ncontroller.listener.names=C\ncontroller.quorum.voters=1@a:1\nbroker.heartbeat.interval.ms=9000\n",
+        "min.compaction.lag.ms=9\nmax.compaction.lag.ms=8\nremote.storage.enable=true\nlocal.retention.ms=5\nretention.ms=4\n",
         "cleanup.policy=delete,compact\ncompression.type=zstd\npreallocate=TRUE\n",
     };
     for (size_t i = 0; i < countof(files); i++) add(files[i], strlen(files[i]));
