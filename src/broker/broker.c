@@ -1,3 +1,4 @@
+#include "broker/adopt.h"
 #include "broker/broker.h"
 #include "broker/coordinators.h"
 #include "broker/dispatch.h"
@@ -128,6 +129,7 @@ static void begin_to_serve(struct broker *broker) {
     const struct image_broker *self = image_broker(broker->image, broker->node->id);
     if (broker->serves || !self || self->fenced || !uuid_equal(self->incarnation, broker->node->incarnation)) return;
     broker->serves = true;
+    adopt_begin(broker);
     struct list *node;
     while ((node = list_pop(&broker->held))) request_start(LIST_ITEM(node, struct request, node));
 }
@@ -207,6 +209,7 @@ void broker_free(struct broker *broker) {
     struct shard *shard = broker->shard;
     struct pool *pool = shard->pool;
     timer_cancel(shard, &broker->purgatory_timer);
+    timer_cancel(shard, &broker->adopt_timer);
     if (broker->coordinators) coordinators_stop(broker);
     MAP_EACH_SAFE(node, &broker->partitions) partition_forget(MAP_EACH_ITEM(node, struct partition, node));
     map_destroy(&broker->partitions);

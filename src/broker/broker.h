@@ -95,6 +95,7 @@ struct broker {
     struct random random;
     struct purgatory purgatory;
     struct timer purgatory_timer;
+    struct timer adopt_timer;
     struct map partitions;                  /* struct partition, by topic id and index */
     struct list partitions_changed;         /* whose ends moved in this turn */
     struct map topics;                      /* struct topic_entry, by topic id */
