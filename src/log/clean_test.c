@@ -412,6 +412,28 @@ TEST(clean_and_readers_at_once) {
     model_free(m);
 }
 
+/* A log that nobody has opened since the start is cleaned all the same, and closed again. */
+TEST(clean_finds_closed_logs) {
+    struct model *m = ready_to_clean(17);
+    bench_stop(m->b);
+    bench_options(m->b)->cleaner_backoff_ms = 1000;
+    assert_int_equal(bench_start(m->b), ERR_NONE);
+    struct log_spec spec = {.dir = log_dirs_find(bench_dirs(m->b), "table", 0), .topic = "table", .config = *bench_config(m->b)};
+    struct log *log;
+    assert_int_equal(log_new(&log, bench_store(m->b), &spec), ERR_NONE);
+    assert_int_equal(log_state(log), LOG_CLOSED);
+    assert_true(bench_pass(m->b, 2500));
+    log_high_watermark_set(log, log_end(log)); /* as its leader does */
+    assert_true(bench_pass(m->b, 10000));
+    assert_true(log_store_metrics(bench_store(m->b))->cleanings > 0);
+    assert_int_equal(log_state(log), LOG_CLOSED);
+    uint64_t opens = log_store_metrics(bench_store(m->b))->opens;
+    assert_true(bench_pass(m->b, 60000));
+    assert_int_equal(log_store_metrics(bench_store(m->b))->opens, opens); /* nothing new: it is left alone */
+    bench_stop(m->b);
+    model_free(m);
+}
+
 /* Younger than the minimum lag: nothing is cleaned; below the dirty ratio: nothing either, until the maximum lag is over. */
 TEST(clean_waits_as_the_configs_say) {
     struct model *m = model_new(9);

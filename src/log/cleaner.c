@@ -6,7 +6,7 @@
 /* Compaction, as the shard sees it: which log is the dirtiest, one cleaning at a time in small steps on an offload thread,
  * then the swap, during which readers of files wait. The log's segments are held meanwhile; a truncation, a close or a
  * deletion ends the cleaning, and what it made is thrown away. */
-enum { STEP_BYTES = 8 << 20, MAP_BYTES_MIN = 4 * CLEAN_SLOT_BYTES };
+enum { STEP_BYTES = 8 << 20, MAP_BYTES_MIN = 4 * CLEAN_SLOT_BYTES, MEASURE_AGAIN_MS = 300000 };
 
 struct cleaner {
     struct log_job job;
@@ -86,18 +86,43 @@ static bool may_be_cleaned(const struct log *log) {
     return log->state == LOG_OPEN && log->change == CHANGE_NONE && log->config.cleanup_compact && !log->uncleanable && !log->body->cleaner;
 }
 
+/* A closed log of which it is not known whether it wants a cleaning is opened for that, a few at a time. */
+static void open_unmeasured(struct log_store *store, time_ms now_ms) {
+    LIST_EACH(at, &store->logs) {
+        struct log *log = LIST_ITEM(at, struct log, node);
+        if (log->state != LOG_CLOSED || !log->config.cleanup_compact || log->uncleanable || (log->create && !log->opened_once)) continue;
+        bool ages = log->config.max_compaction_lag_ms != INT64_MAX && now_ms - log->measured_ms > MEASURE_AGAIN_MS;
+        if (log->measured_end >= 0 && log->measured_end == log->end && !ages) continue;
+        log->opened_to_measure = true;
+        store_want_background(log);
+    }
+}
+
+static void note_measured(struct log *log, const struct dirt *dirt, time_ms now_ms) {
+    if (dirt->unknown) return;
+    log->measured_end = log->end;
+    log->measured_ms = now_ms;
+}
+
 static struct log *dirtiest(struct log_store *store, struct dirt *out) {
     struct log *best = NULL;
     *out = (struct dirt){0};
     time_ms now_ms = io_wall(store->shard->io);
+    open_unmeasured(store, now_ms);
     LIST_EACH(at, &store->open_logs) {
         struct log *log = LIST_ITEM(at, struct log, open_node);
         struct dirt dirt;
         if (!may_be_cleaned(log)) continue;
         measure(log, now_ms, &dirt);
         if (dirt.unknown && !log->job) retain_look(log, dirt.unknown); /* known the next time */
-        if (dirt.cleanable_bytes == 0 || dirt.dirty >= dirt.bound) continue;
-        if (!dirt.overdue && ratio_of(&dirt) <= log->config.min_cleanable_dirty_ratio) continue;
+        note_measured(log, &dirt, now_ms);
+        bool is_dirty = dirt.cleanable_bytes > 0 && dirt.dirty < dirt.bound &&
+                        (dirt.overdue || ratio_of(&dirt) > log->config.min_cleanable_dirty_ratio);
+        if (!is_dirty && !dirt.unknown && log->opened_to_measure) {
+            log->opened_to_measure = false;
+            store_rest(log);
+        }
+        if (!is_dirty) continue;
         if (best && ratio_of(&dirt) <= ratio_of(out)) continue;
         best = log;
         *out = dirt;

@@ -82,7 +82,7 @@ enum err log_new(struct log **out, struct log_store *store, const struct log_spe
     log->epoch_last = -1;
     log->end = log->written = log->flushed = -1;
     log->retain_due_ms = -1;
-    log->clean_point = -1;
+    log->clean_point = log->measured_end = -1;
     log->last_report.recovery_point = log->last_report.cut_at = log->last_report.damaged_at = -1;
     list_init(&log->node);
     list_init(&log->open_node);
@@ -110,6 +110,7 @@ enum err log_new(struct log **out, struct log_store *store, const struct log_spe
         log->recovery_point = log->recovery_filed = marks[CHECKPOINT_RECOVERY] < 0 ? 0 : marks[CHECKPOINT_RECOVERY];
         log->clean_point = marks[CHECKPOINT_CLEANER];
         log->clean = found->dir->was_clean;
+        log->create = false; /* it is there: time passes for it even if nobody opens it */
         atomic_store_explicit(&found->taken, true, memory_order_release);
     } else {
         atomic_fetch_add(&spec->dir->partitions, 1);

@@ -160,7 +160,10 @@ struct log {
     log_offset start, end, written, flushed, high_watermark, recovery_point;
     log_offset recovery_filed;    /* the largest recovery point that a checkpoint file may hold */
     log_offset clean_point;       /* compaction: all before it is clean; -1: none */
+    log_offset measured_end;      /* the end when compaction last looked whether there is enough to do; -1: not yet */
+    time_ms measured_ms;
     bool uncleanable;             /* something in it cannot be compacted */
+    bool opened_to_measure;       /* nobody else wanted it open */
     time_ms retain_due_ms;        /* a closed log: when its oldest segment may be too old; INT64_MAX: never */
     struct log_report last_report;
     partition_index partition;
@@ -296,6 +299,7 @@ void store_arm_second(struct log_store *store);
 void store_settle(struct log *log);           /* a checkpoint of all, then log->settling ends and log_next goes on */
 void store_background(struct log_store *store);
 void store_want_background(struct log *log);
+void store_rest(struct log *log);             /* closes an open log, if nobody uses it now */
 void store_background_done(struct log *log);  /* it was opened, or could not be */
 /* After `delay` files are deleted; out of memory they stay until the next start. */
 void removal_add(struct log_store *store, const char *path, log_offset base, time_ms delay);

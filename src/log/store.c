@@ -90,6 +90,12 @@ void store_make_room(struct log_store *store) {
     }
 }
 
+void store_rest(struct log *log) {
+    if (!may_rest(log)) return;
+    log->change = CHANGE_REST;
+    log_due(log);
+}
+
 /* ---- Opening in the background: what has to be recovered, what retention has to look at. A few at a time. */
 void store_background(struct log_store *store) {
     while (!list_is_empty(&store->background) && store->background_jobs < JOBS_BACKGROUND_MAX && !store->stopping) {
