@@ -276,20 +276,20 @@ static bool is_there(const struct describe_configs_response_describe_configs_res
     return false;
 }
 
-/* What is to be deleted must be there; of loggers, what is to be set as well. */
-static bool check_changes(struct configs *configs) {
+/* Loggers must be there. Of other configurations the broker says what it thinks of them. */
+static bool check_loggers(struct configs *configs) {
     struct describe_configs_response_describe_configs_resource_result *found;
     int32_t count;
-    bool loggers = configs->kinds[0] == ENTITY_BROKER_LOGGERS;
     char list[ADMIN_WHY_MAX / 2];
     struct text text;
     text_init(&text, list, sizeof list);
-    if (!read_configs(configs, configs->names[0], false, &found, &count)) return false;
-    for (uint32_t i = 0; i < configs->deleted_count; i++)
-        if (!is_there(found, count, configs->deleted[i])) text_add(&text, text.size ? ",%.*s" : "%.*s", (int)configs->deleted[i].size, (const char *)configs->deleted[i].data);
-    for (uint32_t i = 0; loggers && i < configs->added_count; i++)
-        if (!is_there(found, count, configs->added[i].name)) text_add(&text, text.size ? ",%.*s" : "%.*s", (int)configs->added[i].name.size, (const char *)configs->added[i].name.data);
-    return text.size == 0 || admin_fail(&configs->admin, NULL, loggers ? "Invalid broker logger(s): %s" : "Invalid config(s): %s", list);
+    if (configs->kinds[0] != ENTITY_BROKER_LOGGERS) return true;
+    if (!read_configs(configs, configs->names[0], true, &found, &count)) return false;
+    for (uint32_t i = 0; i < configs->deleted_count + configs->added_count; i++) {
+        struct span name = i < configs->deleted_count ? configs->deleted[i] : configs->added[i - configs->deleted_count].name;
+        if (!is_there(found, count, name)) text_add(&text, text.size ? ",%.*s" : "%.*s", (int)name.size, (const char *)name.data);
+    }
+    return text.size == 0 || admin_fail(&configs->admin, NULL, "Invalid broker logger(s): %s", list);
 }
 
 static bool alter_resource(struct configs *configs) {
@@ -299,7 +299,7 @@ static bool alter_resource(struct configs *configs) {
     int32_t node, count = 0;
     int tries = 0;
     int16_t code;
-    if (!check_changes(configs) || !node_of(configs, configs->names[0], &node)) return false;
+    if (!check_loggers(configs) || !node_of(configs, configs->names[0], &node)) return false;
     incremental_alter_configs_request_init(&request);
     incremental_alter_configs_request_alter_configs_resource_init(&resource);
     resource.resource_type = entities[configs->kinds[0]].resource;

@@ -69,7 +69,7 @@ static bool find_quotas(struct configs *configs, struct describe_client_quotas_r
         struct describe_client_quotas_request_component_data *to = &request.components[i];
         to->entity_type = span_text(quota_type(configs->kinds[i]));
         to->match_type = i >= configs->name_count ? MATCH_ANY : *configs->names[i] ? MATCH_EXACT : MATCH_DEFAULT;
-        if (to->match_type == MATCH_EXACT) to->match = span_text(configs->names[i]);
+        to->match = to->match_type == MATCH_EXACT ? span_text(configs->names[i]) : (struct span){0}; /* null, not empty */
     }
     return admin_call(&configs->admin, CLIENT_ANY, API_DESCRIBE_CLIENT_QUOTAS, 0, "describeClientQuotas", &request, response) &&
            admin_check(&configs->admin, response->error_code, response->error_message);
@@ -129,7 +129,7 @@ static bool alter_quotas(struct configs *configs) {
     entry.entity_count = (int32_t)configs->kind_count;
     for (uint32_t i = 0; i < configs->kind_count; i++) {
         entry.entity[i].entity_type = span_text(quota_type(configs->kinds[i]));
-        if (*configs->names[i]) entry.entity[i].entity_name = span_text(configs->names[i]);
+        entry.entity[i].entity_name = *configs->names[i] ? span_text(configs->names[i]) : (struct span){0}; /* null: the default */
     }
     for (uint32_t i = 0; i < configs->added_count; i++, count++) {
         entry.ops[count].key = configs->added[i].name;

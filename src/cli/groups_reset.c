@@ -452,7 +452,7 @@ static int reset_group(struct reset *reset, struct span group) {
     return plan_add(reset, group, &list) ? 0 : -1;
 }
 
-static void print_plan(const struct reset *reset) {
+static void print_plan(const struct reset *reset, bool any_group) {
     static const struct column columns[] = {{"GROUP", 15, false}, {"TOPIC", 15, false}, {"PARTITION", 10, true}, {"NEW-OFFSET", 0, false}};
     struct arena *arena = admin_memory(reset->admin);
     struct columns table;
@@ -462,7 +462,7 @@ static void print_plan(const struct reset *reset) {
         const char *cells[] = {cell_span(arena, row->group), cell_span(arena, row->partition.topic), cell_text(arena, "%d", row->partition.index), cell_text(arena, "%lld", (long long)row->partition.offset)};
         if (!columns_add(&table, cells)) never("a tool has memory");
     }
-    if (reset->count) columns_print(&table, COLUMNS_LED, stdout);
+    if (any_group) columns_print(&table, COLUMNS_LED, stdout); /* the head alone, where no group had anything */
     putchar('\n');
 }
 
@@ -495,6 +495,6 @@ int groups_reset(struct admin *admin, struct span *ids, int32_t count) {
     uint32_t groups = 0;
     while (args_each(admin->args, "group", &at)) groups++;
     if (args_has(admin->args, "export")) print_csv(&reset, groups != 1);
-    else print_plan(&reset);
+    else print_plan(&reset, count > 0);
     return 0;
 }

@@ -220,6 +220,7 @@ static bool add_controller(const struct controller *controller, bool dry) {
     struct add_raft_voter_response response;
     int tries = 0;
     add_raft_voter_request_init(&request);
+    request.cluster_id = (struct span){0}; /* null: whichever it is */
     request.timeout_ms = ADMIN_TIMEOUT_MS;
     request.voter_id = controller->id;
     request.voter_directory_id = controller->directory;
@@ -266,6 +267,7 @@ int quorum_remove_controller_run(struct args *args) {
         }
     if (!admin_open(&admin, args)) return finish(false);
     remove_raft_voter_request_init(&request);
+    request.cluster_id = (struct span){0};
     request.voter_id = (int32_t)args_number(args, "controller-id");
     const char *directory = args_text(args, "controller-directory-id");
     if (request.voter_id < 0) return finish(admin_fail(&admin, NULL, "Invalid negative --controller-id: %d", request.voter_id));

@@ -2,6 +2,7 @@
 #include "cli/storage.h"
 #include "base/random.h"
 #include "cli/properties.h"
+#include "cli/scram.h"
 #include "controller/controller.h"
 #include "log/log.h"
 #include <errno.h>
@@ -10,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WHY_MAX = 4096, VOTERS_TEXT_MAX = 4096 };
+enum { WHY_MAX = 4096, VOTERS_TEXT_MAX = 4096, SCRAMS_MAX = 64 };
 
 static struct random seeded(void) {
     struct random random;
@@ -316,6 +317,32 @@ static bool read_features(struct node *node, const struct args *args, struct for
     return true;
 }
 
+/* Credentials of --add-scram: those that the cluster's first snapshot holds. */
+static bool read_scrams(struct node *node, const struct args *args, struct format_plan *plan, struct random *random) {
+    static struct scram_credential credentials[SCRAMS_MAX];
+    static struct format_scram scrams[SCRAMS_MAX];
+    uint32_t at = 0, count = 0;
+    for (const char *text; (text = args_each(args, "add-scram", &at)); count++) {
+        if (count == SCRAMS_MAX) {
+            text_add(&node->why, "too many credentials");
+            return false;
+        }
+        struct scram_credential *credential = &credentials[count];
+        if (!scram_parse(text, random, credential, &node->why)) return false;
+        uint32_t size = scram_key_size(credential->mechanism);
+        scrams[count] = (struct format_scram){.user = span_text(credential->name), .mechanism = (int8_t)credential->mechanism, .salt = span_of(credential->salt, credential->salt_size),
+                                              .stored_key = span_of(credential->stored_key, size), .server_key = span_of(credential->server_key, size), .iterations = credential->iterations};
+        for (uint32_t i = 0; i < count; i++)
+            if (scrams[i].mechanism == scrams[count].mechanism && span_equal(scrams[i].user, scrams[count].user)) {
+                text_add(&node->why, "A user credential for %s with %s is given twice", credential->name, scram_name(credential->mechanism));
+                return false;
+            }
+    }
+    plan->scrams = scrams;
+    plan->scram_count = count;
+    return true;
+}
+
 /* The levels that a new cluster starts with, in the words of Kafka's tool. */
 static void print_bootstrap(const struct format_plan *plan) {
     int16_t version = plan->metadata_version ? plan->metadata_version : MV_LATEST;
@@ -354,11 +381,7 @@ int storage_format_run(struct args *args) {
     plan.now = (time_ms)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     for (uint32_t i = 0; i < node.dir_count; i++) ids[i] = uuid_random(&random);
     own_directory(args_text(args, "initial-controllers"), &plan, ids);
-    if (args_has(args, "add-scram")) {
-        text_add(&node.why, "--add-scram: SCRAM credentials are not served yet");
-        return node_end(&node, 1);
-    }
-    if (!read_features(&node, args, &plan) || !read_voters(&node, args, &plan, &voters)) return node_end(&node, 1);
+    if (!read_scrams(&node, args, &plan, &random) || !read_features(&node, args, &plan) || !read_voters(&node, args, &plan, &voters)) return node_end(&node, 1);
     uint32_t formatted = 0;
     bool is_formatted[FORMAT_DIRS_MAX] = {false};
     for (uint32_t i = 0; i < node.dir_count; i++) {

@@ -1,4 +1,5 @@
 """Kafka's command-line tools, as links to the program, against a node; what they print is Apache's."""
+import json
 import re
 import resource
 import signal
@@ -260,6 +261,21 @@ def test_format_and_info(tmp_path):
                         f"Found metadata: {{cluster.id={id}, directory.id=.{{22}}, node.id=7, version=1}}\n\n", tool("storage", "info", "-c", config).stdout)
 
 
+def test_formatting_with_credentials(tmp_path):
+    """The credentials are in the first snapshot: names, iterations and salts as given, no password anywhere."""
+    config = properties(tmp_path)
+    tool("storage", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", config, "-S", "SCRAM-SHA-256=[name=alice,password=open-sesame]",
+         "--add-scram", 'SCRAM-SHA-512=[name=bob,iterations=8192,salt="N3E=",password=other-secret]')
+    text = tool("dump-log", "--cluster-metadata-decoder", "--files", tmp_path / "one" / "__cluster_metadata-0" / "00000000000000000000-0000000000.checkpoint").stdout
+    found = [json.loads(line.split(" payload: ")[1])["data"] for line in text.splitlines() if "USER_SCRAM_CREDENTIAL_RECORD" in line]
+    assert [(each["name"], each["mechanism"], each["iterations"]) for each in found] == [("alice", 1, 4096), ("bob", 2, 8192)]
+    assert found[1]["salt"] == "N3E=" and len(found[0]["storedKey"]) == 44 and len(found[1]["serverKey"]) == 88
+    assert "sesame" not in text and "other-secret" not in text
+    for argument, said in (("frob", "Failed to find equals sign in SCRAM argument 'frob'"), ("SCRAM-SHA-256=[name=a]", "You must supply one of 'password' or 'saltedpassword' to add-scram")):
+        wrong = tool("storage", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", config, "-S", argument, check=False)
+        assert wrong.returncode == 1 and wrong.stderr == said + "\n"
+
+
 def test_formatting_a_quorum_that_may_change(tmp_path):
     config = properties(tmp_path, "controller.quorum.bootstrap.servers=localhost:9093\n")
     words = ["storage", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", config]
@@ -295,7 +311,7 @@ def test_the_programs_own_verbs():
 
 
 @pytest.mark.parametrize("name, words", [
-    ("topics", ["--list"]), ("consumer-groups", ["--list"]), ("get-offsets", []), ("configs", ["--describe", "--entity-type", "brokers"]), ("features", ["describe"]), ("cluster", ["cluster-id"])])
+    ("topics", ["--list"]), ("consumer-groups", ["--list"]), ("log-dirs", ["--describe"]), ("configs", ["--describe", "--entity-type", "brokers"]), ("features", ["describe"]), ("cluster", ["cluster-id"])])
 def test_a_plain_call_is_quick(node, name, words):
     """Under 20 ms by itself: what it computes is counted, what a busy machine lets it wait is not; and nothing in it sleeps,
     so that one of many calls, the one that was not kept waiting, takes no longer by the clock."""

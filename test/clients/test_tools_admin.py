@@ -88,15 +88,32 @@ def test_log_directories(node, filled):
 def test_configs_are_described(node, filled):
     own = tool(node, "configs", "--describe", "--topic", filled).stdout
     assert own == (f"Dynamic configs for topic {filled} are:\n"
-                   "  retention.ms=-1 sensitive=false synonyms={DYNAMIC_TOPIC_CONFIG:retention.ms=-1, DEFAULT_CONFIG:log.retention.hours=168}\n")
+                   "  retention.ms=-1 sensitive=false synonyms={DYNAMIC_TOPIC_CONFIG:retention.ms=-1}\n")
     everything = tool(node, "configs", "--describe", "--entity-type", "topics", "--entity-name", filled, "--all").stdout.splitlines()
     assert everything[0] == f"All configs for topic {filled} are:" and everything[1:] == sorted(everything[1:])
-    assert "  segment.ms=604800000 sensitive=false synonyms={DEFAULT_CONFIG:log.roll.hours=168}" in everything
+    assert "  segment.ms=604800000 sensitive=false synonyms={}" in everything
     assert own in tool(node, "configs", "--describe", "--entity-type", "topics").stdout
     broker = tool(node, "configs", "--describe", "--broker", "1", "--all").stdout.splitlines()
     assert broker[0] == "All configs for broker 1 are:" and any(line.startswith("  node.id=1 ") for line in broker)
     assert tool(node, "configs", "--describe", "--topic", "nope").stdout == "The topic 'nope' doesn't exist and doesn't have dynamic config.\n"
     assert tool(node, "configs", "--describe", "--broker-defaults").stdout.startswith("Default configs for brokers in the cluster are:\n")
+
+
+def test_configs_are_changed(node, filled, tmp_path):
+    at = ["--alter", "--topic", filled]
+    done = f"Completed updating config for topic {filled}.\n"
+    assert tool(node, "configs", *at, "--add-config", "segment.ms=70000,cleanup.policy=[compact,delete]", "--delete-config", "retention.ms").stdout == done
+    rows = tool(node, "configs", "--describe", "--topic", filled).stdout.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["cleanup.policy=compact,delete", "segment.ms=70000"]
+    path = tmp_path / "configs"
+    path.write_text("segment.ms = 80000\n# nothing else\n")
+    assert tool(node, "configs", *at, "--add-config-file", path).stdout == done
+    assert "  segment.ms=80000 " in tool(node, "configs", "--describe", "--topic", filled).stdout
+    wrong = tool(node, "configs", *at, "--add-config", "segment.ms=frob", check=False)
+    assert wrong.returncode == 1 and wrong.stderr.splitlines()[0] == f"Error while executing config command with args '--bootstrap-server {node.address} --alter --topic {filled} --add-config segment.ms=frob'"
+    assert wrong.stderr.splitlines()[1].startswith("java.util.concurrent.ExecutionException: org.apache.kafka.common.errors.InvalidConfigurationException: ")
+    assert tool(node, "configs", "--alter", "--broker-defaults", "--add-config", "log.retention.ms=600000").stdout == "Completed updating default config for brokers in the cluster.\n"
+    assert "  log.retention.ms=600000 " in tool(node, "configs", "--describe", "--broker-defaults").stdout
 
 
 @pytest.mark.parametrize("words, said", [

@@ -77,7 +77,8 @@ def test_describe_a_group_with_members(node, topic, group):
         rows = table(groups(node, "--describe", "--group", group).stdout)
         assert [row[2] for row in rows] == ["0", "1", "2"] and all(row[6] == member[1] for row in rows)
         refused = groups(node, "--reset-offsets", "--group", group, "--topic", topic, "--to-earliest", "--execute").stdout
-        assert refused == f"\nError: Assignments can only be reset if the group '{group}' is inactive, but the current state is Stable.\n\n"
+        assert refused == (f"\nError: Assignments can only be reset if the group '{group}' is inactive, but the current state is Stable.\n"
+                           "\nGROUP           TOPIC           PARTITION  NEW-OFFSET\n")
     finally:
         consumer.terminate()
         consumer.wait(20)
@@ -126,6 +127,19 @@ def test_a_plan_is_carried_out_exported_and_read(node, topic, group, tmp_path):
     assert "Error: " in groups(node, "--reset-offsets", "--group", group, "--from-file", path, "--execute").stdout
     groups(node, "--reset-offsets", "--group", "new-" + group, "--topic", topic, "--to-latest", "--execute")
     assert committed(node, "new-" + group, topic) == [10, 5, 0]
+
+
+def test_groups_and_offsets_are_deleted(node, topic, group):
+    assert groups(node, "--delete-offsets", "--group", group, "--topic", f"{topic}:0").stdout == (
+        f"Request succeeded for deleting offsets from group {group}.\n\n" + f"{'TOPIC':<{max(15, len(topic))}} PARTITION  STATUS         \n{topic:<15} 0          Successful     \n")
+    assert committed(node, group, topic) == [None, 5, None]
+    said = groups(node, "--delete", "--group", group, "--group", "nope").stdout.splitlines()
+    assert said[1:] == ["Error: Deletion of some consumer groups failed:",
+                        "* Group 'nope' could not be deleted due to: org.apache.kafka.common.errors.GroupIdNotFoundException: " + said[2].split("Exception: ")[1],
+                        "", f"These consumer groups were deleted successfully: '{group}'"]
+    assert group not in groups(node, "--list").stdout.splitlines()
+    commit(node, group, topic, {0: 1})
+    assert groups(node, "--delete", "--group", group).stdout == f"Deletion of requested consumer groups ('{group}') was successful.\n"
 
 
 def test_all_groups(node, topic, group):
