@@ -563,7 +563,7 @@ static int run_delete_offsets(struct admin *admin) {
         sprintf(whole, "%s:-1", topic);
         if (!reset_parse_topic(admin, whole, &list)) return -1;
     }
-    qsort(list.rows, (size_t)list.count, sizeof *list.rows, partition_compare);
+    if (list.count) qsort(list.rows, (size_t)list.count, sizeof *list.rows, partition_compare);
     const char **causes = ARENA_ARRAY(admin_memory(admin), (size_t)list.count + 1, const char *);
     if (!causes) return admin_fail_memory(admin) ? 0 : -1;
     bool sent = send_delete_offsets(admin, group, &list, &response), some_failed = false;

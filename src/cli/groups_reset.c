@@ -248,7 +248,7 @@ static bool check_valid(struct admin *admin, struct partition_row *rows, int32_t
     static const struct { int16_t code; const char *exception, *what; } problems[] = {
         {KAFKA_UNKNOWN_TOPIC_OR_PARTITION, "UnknownTopicOrPartitionException", "do not exist"}, {KAFKA_LEADER_NOT_AVAILABLE, "LeaderNotAvailableException", "have no leader"}};
     if (count && !admin_topics(admin, NULL, 0)) return false;
-    qsort(rows, (size_t)count, sizeof *rows, partition_compare);
+    if (count) qsort(rows, (size_t)count, sizeof *rows, partition_compare);
     admin_leaders(admin, rows, count);
     for (int32_t i = 0; i < count; i++)
         if (!admin_topic(admin, rows[i].topic)) return admin_check(admin, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, (struct span){0});
@@ -281,7 +281,7 @@ static struct partition_row *copied(struct admin *admin, const struct partition_
 static bool keep_in_range(struct admin *admin, struct partition_row *rows, int32_t count) {
     struct partition_row *ends = copied(admin, rows, count), *starts = copied(admin, rows, count);
     if (!ends || !starts) return admin_fail_memory(admin);
-    qsort(rows, (size_t)count, sizeof *rows, partition_compare);
+    if (count) qsort(rows, (size_t)count, sizeof *rows, partition_compare);
     if (!offsets_at(admin, ends, count, LATEST) || !offsets_at(admin, starts, count, EARLIEST)) return false;
     for (int32_t i = 0; i < count; i++) {
         bool high = rows[i].offset > ends[i].offset, low = !high && rows[i].offset < starts[i].offset;

@@ -175,6 +175,8 @@ static bool prepare(struct args *args) {
     static const char *const files[] = {"producer.config", "command-config", NULL}, *const properties[] = {"producer-props", "command-property", NULL};
     static char made_id[64];
     if (!load_open(&perf.load, args, files, properties)) return false;
+    if (!args_has(args, "bootstrap-server") && !properties_text(&perf.load.config, "bootstrap.servers"))
+        return fail("At least one of --bootstrap-server, --command-property, --producer-props, --producer.config or --command-config must be specified.");
     perf.transactional_id = args_text(args, "transactional-id") ? args_text(args, "transactional-id") : properties_text(&perf.load.config, "transactional.id");
     perf.transaction_ms = args_has(args, "transaction-duration-ms") ? args_number(args, "transaction-duration-ms") : TRANSACTION_MS;
     if (!perf.transactional_id && args_has(args, "transaction-duration-ms")) {

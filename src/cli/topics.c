@@ -1,61 +1,29 @@
 /* cli/topics.c - kafka-topics.sh. */
 #include "cli/topics.h"
 #include "cli/names.h"
-#include "cli/session.h"
+#include "cli/admin.h"
 #include "base/random.h"
 #include "wire/errors.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { NOT_CONTROLLER_TRIES = 100, NOT_CONTROLLER_PAUSE_MS = 50, WHY_MAX = 4096, PARTITIONS_ANSWERED = 2000, REQUEST_TIMEOUT_MS = 30000 };
+enum { PARTITIONS_ANSWERED = 2000 };
 
 /* One run: what was asked for, whom it is asked of, and what went wrong. */
 struct run {
     const struct args *args;
-    struct session session;
-    struct metadata_response metadata;
+    struct admin admin;
     struct topic_view *topics;      /* those that --topic or --topic-id means, by name */
     int32_t topic_count;
-    struct text why;
-    char why_bytes[WHY_MAX];
 };
 
-static struct arena *memory(struct run *run) { return &run->session.arena; }
-static bool fail_memory(struct run *run) {
-    text_add(&run->why, "out of memory");
-    return false;
-}
-
-static bool call(struct run *run, int16_t key, const char *name, const void *request, void *response) {
-    enum err err = session_call(&run->session, key, request, response);
-    if (!err) return true;
-    if (err == ERR_TIMEOUT) text_add(&run->why, "Timed out waiting for a node assignment. Call: %s", name);
-    else if (err == ERR_UNSUPPORTED) text_add(&run->why, "The node does not support %s", wire_api(key)->name);
-    else text_add(&run->why, "%s: %s", name, err_text(err));
-    return false;
-}
-
-/* False, and why, when the code is an error. */
-static bool check(struct run *run, int16_t code, struct span message) {
-    if (code == KAFKA_NONE) return true;
-    if (message.data && message.size) text_add_span(&run->why, message);
-    else text_add(&run->why, "%s", names_of_error(code));
-    return false;
-}
-
-/* A controller that moves is asked again. */
-static bool again(struct run *run, int16_t code, int *tries) {
-    if (code != KAFKA_NOT_CONTROLLER || ++*tries > NOT_CONTROLLER_TRIES) return false;
-    session_pause(&run->session, NOT_CONTROLLER_PAUSE_MS);
-    return true;
-}
+static struct arena *memory(struct run *run) { return admin_memory(&run->admin); }
+static bool fail_memory(struct run *run) { return admin_fail_memory(&run->admin); }
+static bool call(struct run *run, int16_t key, const char *name, const void *request, void *response) { return admin_call(&run->admin, CLIENT_ANY, key, 0, name, request, response); }
+static bool check(struct run *run, int16_t code, struct span message) { return admin_check(&run->admin, code, message); }
+static bool again(struct run *run, int16_t code, int *tries) { return admin_again(&run->admin, code, tries); }
 
 /* ---- which topics -------------------------------------------------------------------------------------------------------- */
-
-static bool is_internal(struct span name) {
-    return span_equal(name, SPAN_LITERAL("__consumer_offsets")) || span_equal(name, SPAN_LITERAL("__transaction_state")) ||
-           span_equal(name, SPAN_LITERAL("__share_group_state"));
-}
 
 static int by_name(const void *a, const void *b) {
     return span_compare(((const struct topic_view *)a)->name, ((const struct topic_view *)b)->name);
@@ -75,25 +43,21 @@ static bool metadata_to_view(struct run *run, const struct metadata_response_met
 
 /* Fills run->topics with what is there and is meant. `missing_is_fine`: none need match. */
 static bool find_topics(struct run *run, bool missing_is_fine) {
-    struct metadata_request request;
-    metadata_request_init(&request);
-    request.topics_count = -1;
-    request.allow_auto_topic_creation = false;
-    if (!call(run, API_METADATA, "listTopics", &request, &run->metadata)) return false;
+    if (!admin_topics(&run->admin, NULL, 0)) return false;
     const char *pattern = args_text(run->args, "topic"), *id_text = args_text(run->args, "topic-id");
     struct uuid id = {{0}};
     if (id_text && !uuid_parse(id_text, strlen(id_text), &id)) {
-        text_add(&run->why, "Input string `%s` is not the base64 text of a UUID of 16 bytes.", id_text);
+        text_add(&run->admin.why, "Input string `%s` is not the base64 text of a UUID of 16 bytes.", id_text);
         return false;
     }
     bool by_id = !uuid_is_zero(id);
     struct names *names = NULL;
-    if (!by_id && pattern && !(names = names_new(pattern, &run->why))) return false;
-    run->topics = ARENA_ARRAY(memory(run), (size_t)run->metadata.topics_count + 1, struct topic_view);
+    if (!by_id && pattern && !(names = names_new(pattern, &run->admin.why))) return false;
+    run->topics = ARENA_ARRAY(memory(run), (size_t)run->admin.metadata.topics_count + 1, struct topic_view);
     bool ok = run->topics || fail_memory(run);
-    for (int32_t i = 0; ok && i < run->metadata.topics_count; i++) {
-        const struct metadata_response_metadata_response_topic *topic = &run->metadata.topics[i];
-        bool excluded = args_has(run->args, "exclude-internal") && (topic->is_internal || is_internal(topic->name));
+    for (int32_t i = 0; ok && i < run->admin.metadata.topics_count; i++) {
+        const struct metadata_response_metadata_response_topic *topic = &run->admin.metadata.topics[i];
+        bool excluded = args_has(run->args, "exclude-internal") && (topic->is_internal || names_is_internal(topic->name));
         if (excluded || (by_id ? !uuid_equal(id, topic->topic_id) : names && !names_match(names, topic->name))) continue;
         struct topic_view *view = &run->topics[run->topic_count++];
         *view = (struct topic_view){.name = topic->name, .id = topic->topic_id};
@@ -103,8 +67,8 @@ static bool find_topics(struct run *run, bool missing_is_fine) {
     if (!ok) return false;
     if (run->topic_count) qsort(run->topics, (size_t)run->topic_count, sizeof *run->topics, by_name);
     if (run->topic_count || missing_is_fine || !(by_id || (pattern && *pattern))) return true;
-    if (by_id) text_add(&run->why, "TopicId '%s' does not exist as expected", id_text);
-    else text_add(&run->why, "Topic '%s' does not exist as expected", pattern);
+    if (by_id) text_add(&run->admin.why, "TopicId '%s' does not exist as expected", id_text);
+    else text_add(&run->admin.why, "Topic '%s' does not exist as expected", pattern);
     return false;
 }
 
@@ -120,7 +84,7 @@ static struct span trim(const char *from, const char *to) {
 static bool check_config(struct run *run, struct span name, struct span value) {
     const struct config_key *key = config_find(SCOPE_TOPIC, name);
     if (!key) {
-        text_add(&run->why, "Unknown topic config name: %.*s", (int)name.size, (const char *)name.data);
+        text_add(&run->admin.why, "Unknown topic config name: %.*s", (int)name.size, (const char *)name.data);
         return false;
     }
     int64_t integer;
@@ -134,8 +98,8 @@ static bool check_config(struct run *run, struct span name, struct span value) {
     case CONFIG_TYPE_BOOLEAN: type = config_parse_boolean(value, &flag) ? NULL : "Expected value to be either true or false"; break;
     default: break;
     }
-    if (!type) return config_validate(key, value, &run->why);
-    text_add(&run->why, "Invalid value %.*s for configuration %s: %s", (int)value.size, (const char *)value.data, key->name, type);
+    if (!type) return config_validate(key, value, &run->admin.why);
+    text_add(&run->admin.why, "Invalid value %.*s for configuration %s: %s", (int)value.size, (const char *)value.data, key->name, type);
     return false;
 }
 
@@ -148,7 +112,7 @@ static bool read_configs(struct run *run, struct create_topics_request_creatable
     for (const char *word; (word = args_each(run->args, "config", &at));) {
         const char *equals = strchr(word, '='), *end = word + strlen(word);
         if (!equals || !trim(equals + 1, end).size || strchr(equals + 1, '=')) {
-            text_add(&run->why, "requirement failed: Invalid topic config: all configs to be added must be in the format \"key=val\".");
+            text_add(&run->admin.why, "requirement failed: Invalid topic config: all configs to be added must be in the format \"key=val\".");
             return false;
         }
         struct span name = trim(word, equals), value = trim(equals + 1, end);
@@ -176,7 +140,7 @@ static bool create(struct run *run) {
     if (args_has(run->args, "replication-factor")) {
         int64_t factor = args_number(run->args, "replication-factor");
         if (factor < 1 || factor > INT16_MAX) {
-            text_add(&run->why, "The replication factor must be between 1 and %d inclusive", INT16_MAX);
+            text_add(&run->admin.why, "The replication factor must be between 1 and %d inclusive", INT16_MAX);
             return false;
         }
         topic->replication_factor = (int16_t)factor;
@@ -184,15 +148,15 @@ static bool create(struct run *run) {
     if (args_has(run->args, "partitions")) {
         topic->num_partitions = (int32_t)args_number(run->args, "partitions");
         if (topic->num_partitions < 1) {
-            text_add(&run->why, "The partitions must be greater than 0");
+            text_add(&run->admin.why, "The partitions must be greater than 0");
             return false;
         }
     }
-    if (assignment && !topics_parse_assignment(assignment, memory(run), &topic->assignments, &topic->assignments_count, &run->why)) return false;
+    if (assignment && !topics_parse_assignment(assignment, memory(run), &topic->assignments, &topic->assignments_count, &run->admin.why)) return false;
     create_topics_request_init(&request);
     request.topics = topic;
     request.topics_count = 1;
-    request.timeout_ms = REQUEST_TIMEOUT_MS;
+    request.timeout_ms = ADMIN_TIMEOUT_MS;
     int tries = 0;
     do {
         if (!call(run, API_CREATE_TOPICS, "createTopics", &request, &response)) return false;
@@ -210,13 +174,13 @@ static bool alter(struct run *run) {
     const char *assignment = args_text(run->args, "replica-assignment");
     struct create_topics_request_creatable_replica_assignment *rows = NULL;
     int32_t row_count = 0;
-    if (assignment && !topics_parse_assignment(assignment, memory(run), &rows, &row_count, &run->why)) return false;
+    if (assignment && !topics_parse_assignment(assignment, memory(run), &rows, &row_count, &run->admin.why)) return false;
     if (!find_topics(run, args_has(run->args, "if-exists"))) return false;
     if (run->topic_count == 0) return true;
     struct create_partitions_request request;
     struct create_partitions_response response;
     create_partitions_request_init(&request);
-    request.timeout_ms = REQUEST_TIMEOUT_MS;
+    request.timeout_ms = ADMIN_TIMEOUT_MS;
     request.topics = create_partitions_request_create_partitions_topic_array(memory(run), run->topic_count);
     if (!request.topics) return fail_memory(run);
     request.topics_count = run->topic_count;
@@ -250,7 +214,7 @@ static bool delete(struct run *run) {
     struct delete_topics_request request;
     struct delete_topics_response response;
     delete_topics_request_init(&request);
-    request.timeout_ms = REQUEST_TIMEOUT_MS;
+    request.timeout_ms = ADMIN_TIMEOUT_MS;
     request.topics = delete_topics_request_delete_topic_state_array(memory(run), run->topic_count);
     if (!request.topics) return fail_memory(run);
     request.topics_count = run->topic_count;
@@ -292,10 +256,10 @@ static bool describe_partitions(struct run *run) {
     request.response_partition_limit = args_has(run->args, "partition-size-limit-per-response") ? (int32_t)limit : PARTITIONS_ANSWERED;
     struct describe_topic_partitions_request_cursor cursor;
     for (;;) {
-        enum err err = session_call(&run->session, API_DESCRIBE_TOPIC_PARTITIONS, &request, &response);
+        enum err err = session_call(&run->admin.session, API_DESCRIBE_TOPIC_PARTITIONS, &request, &response);
         if (err == ERR_UNSUPPORTED) return true;
         if (err) {
-            text_add(&run->why, "describeTopics: %s", err_text(err));
+            text_add(&run->admin.why, "describeTopics: %s", err_text(err));
             return false;
         }
         for (int32_t i = 0; i < response.topics_count; i++) {
@@ -316,7 +280,7 @@ static bool describe_partitions(struct run *run) {
         if (!response.next_cursor) return true;
         if (request.cursor && request.cursor->partition_index == response.next_cursor->partition_index &&
             span_equal(request.cursor->topic_name, response.next_cursor->topic_name)) {
-            text_add(&run->why, "the broker gives the same part of the answer again and again");
+            text_add(&run->admin.why, "the broker gives the same part of the answer again and again");
             return false;
         }
         cursor.topic_name = response.next_cursor->topic_name;
@@ -353,7 +317,7 @@ static bool describe_reassignments(struct run *run) {
     struct list_partition_reassignments_response response;
     list_partition_reassignments_request_init(&request);
     request.topics_count = -1;
-    enum err err = session_call(&run->session, API_LIST_PARTITION_REASSIGNMENTS, &request, &response);
+    enum err err = session_call(&run->admin.session, API_LIST_PARTITION_REASSIGNMENTS, &request, &response);
     if (err || response.error_code) return true; /* not served, or not allowed: described without it, as Kafka's tool does */
     for (int32_t i = 0; i < response.topics_count; i++) {
         struct topic_view *view = view_of(run, response.topics[i].name);
@@ -384,12 +348,12 @@ static bool describe(struct run *run) {
     bool by_id = args_has(args, "topic-id"); /* asked for by id, the partitions come from Metadata, without the ELR */
     if (!by_id && !describe_partitions(run)) return false;
     if (!describe_configs(run) || !describe_reassignments(run)) return false;
-    int32_t *brokers = ARENA_ARRAY(memory(run), (size_t)run->metadata.brokers_count + 1, int32_t);
+    int32_t *brokers = ARENA_ARRAY(memory(run), (size_t)run->admin.metadata.brokers_count + 1, int32_t);
     if (!brokers) return fail_memory(run);
-    for (int32_t i = 0; i < run->metadata.brokers_count; i++) brokers[i] = run->metadata.brokers[i].node_id;
+    for (int32_t i = 0; i < run->admin.metadata.brokers_count; i++) brokers[i] = run->admin.metadata.brokers[i].node_id;
     struct topic_filter filter = {.overridden = args_has(args, "topics-with-overrides"), .unavailable = args_has(args, "unavailable-partitions"),
         .under_replicated = args_has(args, "under-replicated-partitions"), .under_min_isr = args_has(args, "under-min-isr-partitions"),
-        .at_min_isr = args_has(args, "at-min-isr-partitions"), .brokers = brokers, .broker_count = run->metadata.brokers_count};
+        .at_min_isr = args_has(args, "at-min-isr-partitions"), .brokers = brokers, .broker_count = run->admin.metadata.brokers_count};
     for (int32_t i = 0; i < run->topic_count; i++) {
         qsort(run->topics[i].partitions, (size_t)run->topics[i].partition_count, sizeof *run->topics[i].partitions, by_index);
         topics_print(&run->topics[i], &filter, stdout);
@@ -449,15 +413,14 @@ int topics_run(struct args *args) {
     struct run *run = calloc(1, sizeof *run);
     if (!run) return 1;
     run->args = args;
-    text_init(&run->why, run->why_bytes, sizeof run->why_bytes);
     bool ok = false;
-    if (!session_open(&run->session, args_text(args, "bootstrap-server"), args_text(args, "command-config"), &run->why)) fprintf(stderr, "%s\n", run->why.bytes);
+    if (!admin_open(&run->admin, args)) fprintf(stderr, "%s\n", run->admin.why.bytes);
     else {
         ok = args_has(args, "create") ? create(run) : args_has(args, "list") ? list(run) : args_has(args, "alter") ? alter(run)
              : args_has(args, "describe") ? describe(run) : delete(run);
-        if (!ok) printf("Error while executing topic command : %s\n", run->why.bytes);
+        if (!ok) printf("Error while executing topic command : %s\n", run->admin.why.bytes);
     }
-    session_close(&run->session);
+    admin_close(&run->admin);
     free(run);
     return ok ? 0 : 1;
 }
