@@ -19,6 +19,7 @@ struct bench {
     struct pool real_pool;
     struct pool batch_pool;   /* of what is appended: not the program's */
     uint64_t reserve;
+    bool has_second;
     struct sim *sim;
     struct sim_net *net;
     struct sim_host *host;
@@ -103,6 +104,15 @@ void bench_free(struct bench *b) {
     free(b);
 }
 
+static const char second_dir[] = "/data2";
+
+void bench_second_dir(struct bench *b) {
+    struct uuid id = uuid_random(&b->random);
+    assert_int_equal(b->where, BENCH_SIM);
+    assert_int_equal(log_dir_format(bench_files(b), second_dir, cluster, 1, id, 1700000000000), ERR_NONE);
+    b->has_second = true;
+}
+
 enum err bench_start(struct bench *b) {
     struct pool *pools[4];
     if (b->where == BENCH_SIM) {
@@ -120,8 +130,8 @@ enum err bench_start(struct bench *b) {
     struct shard_options options = {.count = b->shards, .ios = b->ios, .pools = pools};
     assert_int_equal(shard_group_open(&b->group, &options), ERR_NONE);
     char why[256] = "";
-    const char *paths[] = {b->dir};
-    struct log_dirs_options dirs = {.paths = paths, .count = 1, .node = 1, .cluster_id = cluster, .pool = pools[0], .random = &b->random,
+    const char *paths[] = {b->dir, second_dir};
+    struct log_dirs_options dirs = {.paths = paths, .count = b->has_second ? 2 : 1, .node = 1, .cluster_id = cluster, .pool = pools[0], .random = &b->random,
                                     .now_ms = 1700000000000, .disk_reserve_bytes = b->reserve};
     enum err err = log_dirs_open(&b->dirs, io_files(b->ios[0]), &dirs, why, sizeof why);
     for (uint32_t i = b->shards; i-- > 0;) {

@@ -20,6 +20,7 @@ struct pool *bench_pool(struct bench *bench);
 struct log_store *bench_store(struct bench *bench);
 struct log_dirs *bench_dirs(struct bench *bench);
 
+void bench_second_dir(struct bench *bench);       /* "/data2" beside the first, from the next start on (simulator) */
 void bench_reserve(struct bench *bench, uint64_t bytes); /* moldau.disk.reserve, for the next start */
 void bench_shards(struct bench *bench, uint32_t count);   /* for the next start; 1 at first */
 void bench_on_shard(struct bench *bench, uint32_t shard); /* whose store the rest is about */

@@ -32,7 +32,7 @@ struct move_job {
     bool has_active;
     log_offset active_base;
     struct io_file *active;       /* owns, until the log takes it            */
-    char place[PATH_MAX_BYTES], away[PATH_MAX_BYTES], parent[PATH_MAX_BYTES], old_parent[PATH_MAX_BYTES];
+    char leftover[PATH_MAX_BYTES], place[PATH_MAX_BYTES], away[PATH_MAX_BYTES], stray[PATH_MAX_BYTES], parent[PATH_MAX_BYTES], old_parent[PATH_MAX_BYTES];
 };
 
 /* ---- On an offload thread */
@@ -93,26 +93,28 @@ static int drop_extra(void *context, const char *name, bool is_directory) {
 static int unlink_one(void *context, const char *name, bool is_directory) {
     struct move_job *m = context;
     char path[PATH_MAX_BYTES];
-    path_join(path, m->place, name);
+    path_join(path, m->leftover, name);
     return is_directory ? 0 : m->files.vtable->unlink(m->files.self, path);
 }
 
-/* Another future of this partition, which a crash or another node has left. `place` is free to be used meanwhile. */
+/* Another future of this partition, which a crash or another node has left. */
 static int drop_leftover(void *context, const char *name, bool is_directory) {
     struct move_job *m = context;
     char topic[NAME_MAX_BYTES + 1];
     partition_index partition;
     if (!is_directory || !name_future(name, topic, &partition) || partition != m->job.log->partition || strcmp(topic, m->job.log->topic) != 0) return 0;
-    path_join(m->place, m->parent, name);
-    if (strcmp(m->place, m->move->future) == 0) return 0;
-    int result = m->files.vtable->list(m->files.self, m->place, unlink_one, m);
-    return result < 0 ? result : m->files.vtable->remove_directory(m->files.self, m->place);
+    path_join(m->leftover, m->parent, name);
+    if (strcmp(m->leftover, m->move->future) == 0) return 0;
+    int result = m->files.vtable->list(m->files.self, m->leftover, unlink_one, m);
+    return result < 0 ? result : m->files.vtable->remove_directory(m->files.self, m->leftover);
 }
 
 static int make_future(struct move_job *m) {
     struct io_files files = m->files;
     int result = files.vtable->list(files.self, m->parent, drop_leftover, m);
-    if (result >= 0) result = files.vtable->make_directory(files.self, m->move->future);
+    /* Nor is a folder of its name any use to it there, after a crash between the renames of an earlier move. */
+    if (result >= 0) result = files.vtable->rename(files.self, m->place, m->stray);
+    if (result >= 0 || result == -ENOENT) result = files.vtable->make_directory(files.self, m->move->future);
     return result == -EEXIST ? 0 : result;
 }
 
@@ -177,6 +179,8 @@ static struct move_job *move_job_new(struct log *log) {
     path_join(m->place, m->parent, name);
     path_away_name(name, log->topic, log->partition, uuid_random(&log->store->random), "-delete");
     path_join(m->away, m->old_parent, name);
+    path_away_name(name, log->topic, log->partition, uuid_random(&log->store->random), "-stray");
+    path_join(m->stray, m->parent, name);
     return m;
 }
 
