@@ -110,8 +110,20 @@ bool group_is_empty(const struct group *group) {
     }
 }
 
+/* The states of groups whose members are assigned by the coordinator, as their records tell them. */
+static const char *foreign_state_name(const struct group *group) {
+    if (group->foreign.count == 0) return "Empty";
+    if (group->kind == KIND_SHARE) return "Stable";
+    if (group->epoch > group->assigned_epoch) return "Assigning";
+    MAP_EACH(node, &group->foreign) {
+        const struct foreign_member *member = MAP_EACH_ITEM(node, struct foreign_member, by_id);
+        if (!member->is_settled || member->epoch != group->assigned_epoch) return "Reconciling";
+    }
+    return "Stable";
+}
+
 const char *group_state_name(const struct group *group) {
-    if (group->kind != KIND_CLASSIC) return group->foreign.count ? "Stable" : "Empty";
+    if (group->kind != KIND_CLASSIC) return foreign_state_name(group);
     switch (group->state) {
     case GROUP_EMPTY: return "Empty";
     case GROUP_PREPARING: return "PreparingRebalance";
@@ -357,8 +369,11 @@ static bool apply_foreign_member(struct group_machine *machine, enum group_kind 
 /* Types of keys, as in the topic. */
 enum record_type {
     RECORD_LEGACY_OFFSET = 0, RECORD_OFFSET = 1, RECORD_GROUP = 2, RECORD_CONSUMER_GROUP = 3, RECORD_CONSUMER_MEMBER = 5,
-    RECORD_SHARE_MEMBER = 10, RECORD_SHARE_GROUP = 11, RECORD_STREAMS_GROUP = 17, RECORD_STREAMS_MEMBER = 19,
+    RECORD_CONSUMER_TARGET = 6, RECORD_CONSUMER_CURRENT = 8, RECORD_SHARE_MEMBER = 10, RECORD_SHARE_GROUP = 11, RECORD_STREAMS_GROUP = 17,
+    RECORD_STREAMS_MEMBER = 19, RECORD_STREAMS_TARGET = 20, RECORD_STREAMS_CURRENT = 22,
 };
+/* What a member's current assignment says of its state when it has all of it. */
+enum { CONSUMER_MEMBER_STABLE = 0, STREAMS_MEMBER_STABLE = 1 };
 
 struct decoded {
     enum record_type type;
@@ -371,8 +386,11 @@ struct decoded {
         struct offset_commit_value offset;
         struct group_metadata_value group;
     } value;
-    bool is_there;
+    int32_t epoch;      /* of a group, its assignment or a member; -1: not told */
+    bool is_there, is_settled;
 };
+static_assert(offsetof(struct consumer_group_current_member_assignment_key, member_id) == sizeof(struct span), "group id, then member id");
+static_assert(offsetof(struct streams_group_current_member_assignment_key, member_id) == sizeof(struct span), "group id, then member id");
 static_assert(offsetof(struct consumer_group_member_metadata_key, member_id) == sizeof(struct span), "group id, then member id");
 static_assert(offsetof(struct share_group_member_metadata_key, member_id) == sizeof(struct span), "group id, then member id");
 static_assert(offsetof(struct streams_group_member_metadata_key, member_id) == sizeof(struct span), "group id, then member id");
@@ -384,6 +402,43 @@ static void from_legacy(const struct legacy_offset_commit_value *old, struct off
     out->commit_timestamp = old->commit_timestamp;
 }
 
+/* Of groups that are not served only the epochs matter; a value that cannot be read leaves them as they are. */
+static enum err decode_foreign(struct group_machine *machine, const struct group_record *record, struct decoded *out) {
+    union {
+        struct consumer_group_metadata_value consumer;
+        struct streams_group_metadata_value streams;
+        struct consumer_group_target_assignment_metadata_value consumer_target;
+        struct streams_group_target_assignment_metadata_value streams_target;
+        struct consumer_group_current_member_assignment_value consumer_current;
+        struct streams_group_current_member_assignment_value streams_current;
+    } value;
+    struct wire_framed framed;
+    switch (out->type) {
+    case RECORD_CONSUMER_GROUP: case RECORD_STREAMS_GROUP: case RECORD_CONSUMER_TARGET: case RECORD_STREAMS_TARGET: case RECORD_CONSUMER_CURRENT:
+    case RECORD_STREAMS_CURRENT: break;
+    default: return ERR_NONE;
+    }
+    enum err err = wire_coordinator_value_open(WIRE_LOG_GROUP, out->type, record->value, &framed);
+    if (!err) err = wire_framed_decode(&framed, &value, &machine->scratch);
+    if (err) return err == ERR_NO_MEMORY ? err : ERR_NONE;
+    switch (out->type) {
+    case RECORD_CONSUMER_GROUP: out->epoch = value.consumer.epoch; break;
+    case RECORD_STREAMS_GROUP: out->epoch = value.streams.epoch; break;
+    case RECORD_CONSUMER_TARGET: out->epoch = value.consumer_target.assignment_epoch; break;
+    case RECORD_STREAMS_TARGET: out->epoch = value.streams_target.assignment_epoch; break;
+    case RECORD_CONSUMER_CURRENT:
+        out->epoch = value.consumer_current.member_epoch;
+        out->is_settled = value.consumer_current.state == CONSUMER_MEMBER_STABLE;
+        break;
+    case RECORD_STREAMS_CURRENT:
+        out->epoch = value.streams_current.member_epoch;
+        out->is_settled = value.streams_current.state == STREAMS_MEMBER_STABLE;
+        break;
+    default: break;
+    }
+    return ERR_NONE;
+}
+
 /* ERR_UNSUPPORTED: of a kind or version that we do not know, ERR_NOT_FOUND: of a kind that says nothing to us. */
 static enum err decode(struct group_machine *machine, const struct group_record *record, struct decoded *out) {
     struct arena *arena = &machine->scratch;
@@ -393,6 +448,8 @@ static enum err decode(struct group_machine *machine, const struct group_record 
     if (err) return err;
     out->type = (enum record_type)load_be16(record->key.data);
     out->is_there = record->value.data != NULL;
+    out->epoch = -1;
+    out->is_settled = false;
     union {
         struct legacy_offset_commit_key legacy;
         struct consumer_group_member_metadata_key consumer;
@@ -401,6 +458,10 @@ static enum err decode(struct group_machine *machine, const struct group_record 
         struct consumer_group_metadata_key consumer_group;
         struct share_group_metadata_key share_group;
         struct streams_group_metadata_key streams_group;
+        struct consumer_group_target_assignment_metadata_key consumer_target;
+        struct streams_group_target_assignment_metadata_key streams_target;
+        struct consumer_group_current_member_assignment_key consumer_current;
+        struct streams_group_current_member_assignment_key streams_current;
     } key;
     struct legacy_offset_commit_value legacy;
     void *key_out = &key, *value_out = NULL;
@@ -409,7 +470,8 @@ static enum err decode(struct group_machine *machine, const struct group_record 
     case RECORD_OFFSET: key_out = &out->key.offset; value_out = &out->value.offset; break;
     case RECORD_GROUP: key_out = &out->key.group; value_out = &out->value.group; break;
     case RECORD_CONSUMER_GROUP: case RECORD_CONSUMER_MEMBER: case RECORD_SHARE_GROUP: case RECORD_SHARE_MEMBER:
-    case RECORD_STREAMS_GROUP: case RECORD_STREAMS_MEMBER: break;
+    case RECORD_STREAMS_GROUP: case RECORD_STREAMS_MEMBER: case RECORD_CONSUMER_TARGET: case RECORD_CONSUMER_CURRENT: case RECORD_STREAMS_TARGET:
+    case RECORD_STREAMS_CURRENT: break;
     default: return ERR_NOT_FOUND;
     }
     if ((err = wire_framed_decode(&framed, key_out, arena))) return err;
@@ -417,22 +479,41 @@ static enum err decode(struct group_machine *machine, const struct group_record 
         if ((err = wire_coordinator_value_open(WIRE_LOG_GROUP, out->type, record->value, &framed))) return err;
         if ((err = wire_framed_decode(&framed, value_out, arena))) return err;
     }
+    if (out->is_there && !value_out && (err = decode_foreign(machine, record, out))) return err;
     switch (out->type) {
     case RECORD_LEGACY_OFFSET:
         out->key.offset = (struct offset_commit_key){key.legacy.group, key.legacy.topic, key.legacy.partition};
         if (out->is_there) from_legacy(&legacy, &out->value.offset);
         out->type = RECORD_OFFSET;
         break;
-    case RECORD_CONSUMER_MEMBER: case RECORD_SHARE_MEMBER: case RECORD_STREAMS_MEMBER:
+    case RECORD_CONSUMER_MEMBER: case RECORD_SHARE_MEMBER: case RECORD_STREAMS_MEMBER: case RECORD_CONSUMER_CURRENT: case RECORD_STREAMS_CURRENT:
         out->key.any.member = key.consumer.member_id;
         out->key.any.group = key.consumer.group_id;
         break;
-    case RECORD_CONSUMER_GROUP: case RECORD_SHARE_GROUP: case RECORD_STREAMS_GROUP:
+    case RECORD_CONSUMER_GROUP: case RECORD_SHARE_GROUP: case RECORD_STREAMS_GROUP: case RECORD_CONSUMER_TARGET: case RECORD_STREAMS_TARGET:
         out->key.any.group = key.consumer_group.group_id;
         break;
     default: break;
     }
     return ERR_NONE;
+}
+
+/* How far a group that is not served has come: of one that is there. */
+static void apply_foreign_epoch(struct group_machine *machine, const struct decoded *record) {
+    if (!record->is_there || record->epoch < 0) return;
+    struct group *group = group_find(machine, record->key.any.group);
+    if (!group || group->kind == KIND_CLASSIC) return;
+    switch (record->type) {
+    case RECORD_CONSUMER_GROUP: case RECORD_STREAMS_GROUP: group->epoch = record->epoch; return;
+    case RECORD_CONSUMER_TARGET: case RECORD_STREAMS_TARGET: group->assigned_epoch = record->epoch; return;
+    default: break;
+    }
+    struct span id = record->key.any.member;
+    struct map_node *node = map_find(&group->foreign, hash_bytes(id.data, id.size), &id);
+    if (!node) return;
+    struct foreign_member *member = MAP_ITEM(node, struct foreign_member, by_id);
+    member->epoch = record->epoch;
+    member->is_settled = record->is_settled;
 }
 
 static bool apply_record(struct group_machine *machine, const struct decoded *record, producer_id producer, log_offset offset, bool live) {
@@ -445,6 +526,7 @@ static bool apply_record(struct group_machine *machine, const struct decoded *re
     case RECORD_CONSUMER_MEMBER: return apply_foreign_member(machine, KIND_CONSUMER, record->key.any.group, record->key.any.member, record->is_there);
     case RECORD_SHARE_MEMBER: return apply_foreign_member(machine, KIND_SHARE, record->key.any.group, record->key.any.member, record->is_there);
     case RECORD_STREAMS_MEMBER: return apply_foreign_member(machine, KIND_STREAMS, record->key.any.group, record->key.any.member, record->is_there);
+    case RECORD_CONSUMER_TARGET: case RECORD_CONSUMER_CURRENT: case RECORD_STREAMS_TARGET: case RECORD_STREAMS_CURRENT: return true;
     default: never("decoded only what is applied");
     }
 }
@@ -461,6 +543,7 @@ bool group_apply(struct group_machine *machine, const struct group_batch *batch,
             continue;
         }
         if (!apply_record(machine, &record, batch->producer_id, base + i, live)) return false;
+        apply_foreign_epoch(machine, &record);
     }
     return true;
 }

@@ -56,10 +56,12 @@ struct pending_member {
     struct span id;      /* owns */
 };
 
-/* A member of a group that is not served: only that it is there. */
+/* A member of a group that is not served: that it is there, and how far it has come. */
 struct foreign_member {
     struct map_node by_id;
-    struct span id; /* owns */
+    struct span id;    /* owns */
+    int32_t epoch;
+    bool is_settled;   /* has what it is meant to have in that epoch */
 };
 
 struct committed {
@@ -88,6 +90,7 @@ struct group {
     struct span protocol_type, protocol, leader; /* own; data NULL: none */
     time_ms state_ms;                 /* wall: when it came into its state; -1: not known */
     struct map members, instances, pendings, foreign;
+    int32_t epoch, assigned_epoch;    /* of a group that is not served: its own, and that of its assignment */
     uint32_t joining;                 /* members with a parked join */
     uint32_t syncs_pending;
     struct deadline join_deadline, sync_deadline;
