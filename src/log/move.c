@@ -12,11 +12,21 @@
 #include <errno.h>
 #include <string.h>
 
-enum { COPY_BYTES = 1 << 20, LITTLE_BYTES = 8 << 20, PASSES_MAX = 20 };
+enum { COPY_BYTES = 1 << 20, LITTLE_BYTES = 8 << 20, ROUNDS_MAX = 20 };
+
+/* A place in the log's files: all before it is in them for good. Behind it there may be room that is written to later, so
+ * that a file's size says nothing. */
+struct settled {
+    log_offset base;              /* of a segment */
+    uint64_t at;                  /* in its file  */
+};
 
 struct log_move {
     struct log_dir *target;
     uint32_t rewritten;           /* of the log, when the copying began         */
+    uint32_t rounds;
+    uint64_t bytes;               /* of the log, when this round began          */
+    struct settled copied;        /* up to here the copies are as they should be */
     _Atomic bool cancelled;       /* by the shard, for the job                  */
     bool is_copying, is_copied;
     char future[PATH_MAX_BYTES];
@@ -26,7 +36,7 @@ struct move_job {
     struct log_job job;
     struct log_move *move;
     struct io_files files;
-    uint64_t copied;              /* in a pass */
+    struct settled from, upto;    /* what is copied already; what is settled in the files now */
     uint8_t *buffer;              /* while it runs: of the job's pool */
     bool renamed;                 /* the log is in its new place             */
     bool has_active;
@@ -49,12 +59,22 @@ static int copy_bytes(struct move_job *m, struct io_file *from, struct io_file *
         if (got > 0) got = m->files.vtable->write(m->files.self, to, m->buffer, (size_t)got, at);
         if (got <= 0) return got < 0 ? (int)got : -EIO; /* it shrank */
         at += (uint64_t)got;
-        m->copied += (uint64_t)got;
     }
     return 0;
 }
 
-/* A log file only grows: what is there already stays. Anything else is copied anew unless it looks the same. */
+static bool name_offset_of_log(const char *name, log_offset *base) {
+    return strlen(name) == OFFSET_DIGITS + strlen(".log") && name_offset(name, ".log", base);
+}
+
+/* From where on a segment's file is to be copied, `there` bytes of it being copied already. */
+static uint64_t copy_from(const struct move_job *m, log_offset base, uint64_t there, uint64_t size) {
+    if (base < m->from.base) return there >= size ? size : 0; /* it is whole: at most its room has been given back */
+    uint64_t from = base == m->from.base ? m->from.at : 0;
+    return there < from || size < from ? 0 : from;
+}
+
+/* Anything but a segment is copied anew unless it looks the same. */
 static int copy_file(void *context, const char *name, bool is_directory) {
     struct move_job *m = context;
     char from_path[PATH_MAX_BYTES], to_path[PATH_MAX_BYTES];
@@ -65,13 +85,15 @@ static int copy_file(void *context, const char *name, bool is_directory) {
     path_join(to_path, m->move->future, name);
     int result = m->files.vtable->stat(m->files.self, from_path, &source);
     if (result < 0) return result == -ENOENT ? 0 : result;
-    bool grows = name_ends_with(name, ".log"), is_there = m->files.vtable->stat(m->files.self, to_path, &there) == 0;
-    if (is_there && there.size == source.size && (grows || there.modified_ns == source.modified_ns)) return 0;
+    log_offset base;
+    bool is_segment = name_offset_of_log(name, &base), is_there = m->files.vtable->stat(m->files.self, to_path, &there) == 0;
+    uint64_t at = is_segment ? copy_from(m, base, there.size, source.size) : 0;
+    if (is_there && there.size == source.size && (is_segment ? at == source.size && source.size > 0 : there.modified_ns == source.modified_ns)) return 0;
     result = m->files.vtable->open(m->files.self, &from, from_path, IO_READ);
     if (result < 0) return result == -ENOENT ? 0 : result; /* deleted meanwhile */
-    bool anew = !grows || there.size > source.size;
-    result = m->files.vtable->open(m->files.self, &to, to_path, IO_READ | IO_WRITE | IO_CREATE | (anew ? IO_TRUNCATE : 0));
-    if (result >= 0) result = copy_bytes(m, from, to, anew ? 0 : there.size, source.size);
+    result = m->files.vtable->open(m->files.self, &to, to_path, IO_READ | IO_WRITE | IO_CREATE | (at == 0 ? IO_TRUNCATE : 0));
+    if (result >= 0) result = copy_bytes(m, from, to, at, source.size);
+    if (result >= 0 && at > 0 && there.size > source.size) result = m->files.vtable->truncate(m->files.self, to, source.size);
     if (result >= 0) result = m->files.vtable->sync_data(m->files.self, to);
     io_file_drop(to);
     io_file_drop(from);
@@ -124,12 +146,8 @@ static enum err copy_run(struct log_job *job, struct io_files files) {
     m->buffer = pool_alloc(&job->pool, COPY_BYTES);
     if (!m->buffer) return ERR_NO_MEMORY;
     int result = make_future(m);
-    for (int pass = 0; pass < PASSES_MAX && result >= 0; pass++) {
-        m->copied = 0;
-        result = files.vtable->list(files.self, job->folder, copy_file, m);
-        if (result == -ENOENT) result = 0; /* nothing was written yet */
-        if (m->copied < LITTLE_BYTES) break;
-    }
+    if (result >= 0) result = files.vtable->list(files.self, job->folder, copy_file, m);
+    if (result == -ENOENT) result = 0; /* nothing was written yet */
     pool_free(&job->pool, m->buffer, COPY_BYTES);
     return result == -ECANCELED ? ERR_CLOSED : err_from_errno(result);
 }
@@ -173,6 +191,7 @@ static struct move_job *move_job_new(struct log *log) {
     char name[NAME_MAX_BYTES + 1];
     if (!m) return NULL;
     m->move = log->move;
+    m->from = log->move->copied;
     strcpy(m->parent, log->move->target->path);
     strcpy(m->old_parent, log->dir->path);
     path_partition_name(name, log->topic, log->partition);
@@ -194,17 +213,30 @@ static void give_up(struct log *log) {
     log_due(log);
 }
 
+/* The first segment that is not all in its file; of a closed log all are. */
+static struct settled settled_now(const struct log *log) {
+    const struct log_body *body = log->body;
+    for (uint32_t i = 0; body && i < body->count; i++)
+        if (!body->segments[i]->sealed) return (struct settled){body->segments[i]->base, body->segments[i]->written};
+    return (struct settled){INT64_MAX, 0};
+}
+
+static bool copy_start(struct log *log);
+
 static void copy_finish(struct log_job *job) {
     struct log *log = job->log;
     struct log_move *move = log->move;
     enum err err = job->err;
+    if (!err) move->copied = container_of(job, struct move_job, job)->upto;
     job_free(job);
     move->is_copying = false;
-    move->is_copied = !err;
     if (err || move->cancelled) {
         log->store->metrics.moves_failed += !move->cancelled;
         give_up(log);
+        return;
     }
+    bool is_little = !log->body || log_size(log) < move->bytes + LITTLE_BYTES || ++move->rounds == ROUNDS_MAX;
+    move->is_copied = is_little || !copy_start(log);
     log_due(log);
 }
 
@@ -214,8 +246,9 @@ static bool copy_start(struct log *log) {
     m->job.run = copy_run;
     m->job.finish = copy_finish;
     m->job.beside = true;
+    m->upto = settled_now(log);
     log->move->is_copying = true;
-    log->move->rewritten = log->rewritten;
+    log->move->bytes = log->body ? log_size(log) : 0;
     job_start(&m->job);
     return true;
 }
@@ -237,6 +270,7 @@ enum err log_move(struct log *log, struct log_dir *target) {
     move->target = target;
     path_away_name(name, log->topic, log->partition, uuid_random(&log->store->random), "-future");
     path_join(move->future, target->path, name);
+    move->rewritten = log->rewritten;
     log->move = move;
     if (copy_start(log)) return ERR_NONE;
     log->move = NULL;
@@ -259,6 +293,8 @@ bool move_is_ready(struct log *log) {
     path_away_name(name, log->topic, log->partition, uuid_random(&log->store->random), "-future");
     path_join(move->future, move->target->path, name);
     move->is_copied = false;
+    move->copied = (struct settled){0, 0};
+    move->rewritten = log->rewritten;
     if (!copy_start(log)) give_up(log);
     return false;
 }
