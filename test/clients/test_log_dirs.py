@@ -109,7 +109,8 @@ def test_a_directory_added_later_becomes_part_of_the_node(tmp_path):
     assert second in {place for place, _ in before.values()}
     node.stop()
     node.start()
-    assert places(describe(Connection(node.port), 4, None)) == before
+    after = places(describe(Connection(node.port), 4, None))  # sizes differ by the room that an open log has made
+    assert {name: place for name, (place, _) in after.items()} == {name: place for name, (place, _) in before.items()}
     node.stop()
 
 
