@@ -133,6 +133,34 @@ static bool check_value(const struct config_view *view, bool for_one, const stru
     return true;
 }
 
+/* What a key's number would be with the edits. */
+static int64_t number_after(const struct config_view *view, enum config_id id, const struct config_edit *edits, uint32_t count) {
+    int64_t number = config_number(view, id);
+    for (uint32_t i = 0; i < count; i++)
+        if (edits[i].op == CONFIG_SET && span_equal(edits[i].name, span_text(config_key(id)->name))) (void)config_parse_integer(edits[i].value, &number);
+    return number;
+}
+
+static bool is_edited(enum config_id id, const struct config_edit *edits, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (span_equal(edits[i].name, span_text(config_key(id)->name))) return true;
+    return false;
+}
+
+/* What is kept here of a tiered log is a part of all that is kept. -2: all of it. */
+static bool check_local_retention(const struct config_view *view, const struct config_edit *edits, uint32_t count, struct text *why) {
+    if (!is_edited(KEY_log_local_retention_ms, edits, count) && !is_edited(KEY_log_retention_ms, edits, count)) return true;
+    int64_t local = number_after(view, KEY_log_local_retention_ms, edits, count), all = number_after(view, KEY_log_retention_ms, edits, count);
+    if (all == INT64_MIN) { /* minutes, then hours, say it */
+        int64_t minutes = config_number(view, KEY_log_retention_minutes), hours = config_number(view, KEY_log_retention_hours);
+        bool by_minutes = minutes != INT64_MIN;
+        if (__builtin_mul_overflow(by_minutes ? minutes : hours, by_minutes ? 60000 : 3600000, &all)) all = INT64_MAX;
+    }
+    if (local == -2 || all < 0 || (local >= 0 && local <= all)) return true;
+    text_add(why, "log.local.retention.ms is %lld: it must not be above log.retention.ms, which is %lld", (long long)local, (long long)all);
+    return false;
+}
+
 enum config_verdict config_check_broker(const struct config_view *view, bool for_one, const struct config_edit *edits, uint32_t count,
                                         struct arena *arena, struct text *why) {
     for (uint32_t i = 0; i < count; i++) {
@@ -171,7 +199,7 @@ enum config_verdict config_check_broker(const struct config_view *view, bool for
         }
         if (!check_value(view, for_one, key, value, why)) return CONFIG_REFUSED;
     }
-    return CONFIG_FINE;
+    return !for_one || check_local_retention(view, edits, count, why) ? CONFIG_FINE : CONFIG_REFUSED;
 }
 
 /* ---- groups: what each may have lies between what the brokers allow */
