@@ -407,6 +407,7 @@ static void take_body(struct log *log, struct open_job *open) {
     struct log_body *body = log->body = open->body;
     log->state = LOG_OPEN;
     log->topic_id = open->topic_id;
+    producer_budget_set(body->producers, &store->producers); /* the recovery counted them for itself */
     log->end = log->written = log->flushed = body->end;
     log->opened_once = true;
     log->durable_told = body->end;

@@ -125,6 +125,7 @@ struct log_store_options {
     uint32_t preallocate_bytes;    /* 0: 4 MiB for logs that are hot; UINT32_MAX: never                               */
     uint32_t room_bytes_max;       /* 0: 256 KiB of zeros at most behind what is synced often; UINT32_MAX: never           */
     time_ms producer_expiration_ms;/* 0: 86400000                                                                     */
+    uint32_t producers_max;        /* 0: 1000000; producers whose sequences are remembered, of all logs              */
     bool cleaner_off;              /* log.cleaner.enable=false                                                        */
     uint32_t cleaner_threads;      /* 0: 1; cleanings at once, of all shards together                                 */
     time_ms cleaner_backoff_ms;    /* 0: 15000; between two looks for something to clean                              */

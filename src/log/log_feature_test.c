@@ -841,3 +841,55 @@ TEST(log_reads_what_is_cold) {
     sim_disk_heal(bench_disk(b));
     ended(b);
 }
+
+/* One batch of a producer, its first; the log's answer. */
+static enum err append_of(struct bench *b, struct log *log, producer_id id) {
+    struct batch_builder builder;
+    struct batch_options options;
+    struct slab *slab;
+    struct log_appended out;
+    batch_options_init(&options);
+    options.base_offset = log_end(log);
+    options.producer_id = id;
+    options.producer_epoch = 0;
+    options.base_sequence = 0;
+    batch_builder_init(&builder, bench_pool(b), 1 << 16, &options);
+    assert_int_equal(batch_builder_add(&builder, 1000, SPAN_LITERAL("k"), SPAN_LITERAL("v"), NULL, 0), ERR_NONE);
+    assert_int_equal(batch_builder_finish(&builder, NULL, &slab), ERR_NONE);
+    batch_builder_destroy(&builder);
+    struct log_append append = {.batches = {.data = slab->bytes, .size = slab->used, .slab = slab}, .origin = LOG_FROM_CLIENT, .coordinator_epoch = -1};
+    enum err err = log_append(log, &append, &out);
+    slab_drop(slab);
+    return err;
+}
+
+/* The bound of producers is that of all logs together, also after they were opened again; at it, a log without producers
+ * takes a new one at the cost of the log that has most. */
+TEST(log_producers_are_bounded_over_all_logs) {
+    struct bench_log one, other;
+    struct bench *b = small_bench();
+    bench_options(b)->producers_max = 5;
+    assert_int_equal(bench_start(b), ERR_NONE);
+    assert_int_equal(bench_open(b, &one, "one", 0), ERR_NONE);
+    assert_int_equal(bench_open(b, &other, "other", 0), ERR_NONE);
+    for (producer_id id = 1; id <= 4; id++) assert_int_equal(append_of(b, one.log, id), ERR_NONE); /* one below */
+    assert_int_equal(append_of(b, other.log, 5), ERR_NONE); /* at it */
+    assert_int_equal(producer_count(log_producers(one.log)), 4);
+    assert_int_equal(append_of(b, one.log, 6), ERR_NONE); /* beyond: its own longest idle one goes */
+    assert_int_equal(producer_count(log_producers(one.log)), 4);
+    assert_int_equal(producer_count(log_producers(other.log)), 1);
+    assert_true(bench_until_durable(b, &one, 5));
+    assert_true(bench_until_durable(b, &other, 1));
+    bench_stop(b);
+    assert_int_equal(bench_start(b), ERR_NONE);
+    struct bench_log third;
+    assert_int_equal(bench_open(b, &one, "one", 0), ERR_NONE);
+    assert_int_equal(bench_open(b, &other, "other", 0), ERR_NONE);
+    assert_int_equal(bench_open(b, &third, "third", 0), ERR_NONE);
+    assert_int_equal(producer_count(log_producers(one.log)), 4);
+    assert_int_equal(append_of(b, third.log, 7), ERR_NONE); /* has none of its own that could go */
+    assert_int_equal(producer_count(log_producers(third.log)), 1);
+    assert_int_equal(producer_count(log_producers(other.log)), 1);
+    assert_int_equal(producer_count(log_producers(one.log)), 0);
+    ended(b);
+}

@@ -194,6 +194,7 @@ struct log_store {
     struct log_dirs *dirs;
     struct log_store_options options;
     struct log_metrics metrics;
+    struct producer_budget producers;         /* of all open logs */
     struct list logs, retired, open_logs, flush, due, sync;
     struct list files, indexes;               /* segments, the longest unused first */
     struct list tail_ages;

@@ -132,14 +132,26 @@ void producer_options_set(struct producer_state *state, const struct producer_op
 static bool room_for_entry(struct producer_state *state) {
     struct producer_budget *budget = state->options.budget;
     if (!budget || !budget->count_max || budget->count < budget->count_max) return true;
+    return producer_evict(state, 1) > 0 || (budget->make_room && budget->make_room(budget));
+}
+
+void producer_budget_set(struct producer_state *state, struct producer_budget *budget) {
+    if (state->options.budget) state->options.budget->count -= state->entries.count;
+    state->options.budget = budget;
+    if (budget) budget->count += state->entries.count;
+}
+
+uint32_t producer_evict(struct producer_state *state, uint32_t most) {
+    uint32_t gone = 0;
     MAP_EACH_SAFE(item, &state->entries) {
         struct entry *entry = MAP_EACH_ITEM(item, struct entry, node);
+        if (gone == most) break;
         if (entry->open) continue;
         drop_entry(state, entry);
-        budget->evicted++;
-        return true;
+        if (state->options.budget) state->options.budget->evicted++;
+        gone++;
     }
-    return false;
+    return gone;
 }
 
 /* All memory that one batch can need. */

@@ -18,7 +18,7 @@
 
 enum {
     PRODUCER_WINDOW = 5,               /* batches that are remembered                                                */
-    PRODUCERS_MAX = 1000000,           /* of a node; beyond, the longest idle one of the partition goes              */
+    PRODUCERS_MAX = 1000000,           /* of a node; beyond, the longest idle ones go, those of the partition first  */
     PRODUCER_SNAPSHOT_HEADER_BYTES = 10,
     PRODUCER_SNAPSHOT_ENTRY_BYTES = 46,
 };
@@ -26,6 +26,7 @@ enum {
 /* What all partitions of a shard share; may be NULL in the options: no bound but the pool's. */
 struct producer_budget {
     uint32_t count, count_max;
+    bool (*make_room)(struct producer_budget *budget); /* others have all: some of theirs go. NULL: none do          */
     uint64_t evicted;
     uint64_t mismatches;               /* retries that were not the same batch (T7)                                  */
 };
@@ -41,6 +42,10 @@ struct producer_options {
 struct producer_state;
 must_use struct producer_state *producer_state_new(const struct producer_options *options); /* NULL: over budget */
 void producer_state_free(struct producer_state *state);                                       /* NULL is fine     */
+/* Its producers count there from now on. */
+void producer_budget_set(struct producer_state *state, struct producer_budget *budget);
+/* At most so many of the longest idle that have no open transaction go; how many did. */
+uint32_t producer_evict(struct producer_state *state, uint32_t most);
 void producer_state_clear(struct producer_state *state);      /* as new: before a reload after a truncation         */
 void producer_options_set(struct producer_state *state, const struct producer_options *options); /* same pool and budget */
 

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { CHECKS_MAX = 10 };
+enum { CHECKS_MAX = 10, PRODUCERS_EVICTED_AT_ONCE = 1000 };
 
 static struct log_store *store_of(const struct shard *shard) { return shard->roles[ROLE_LOG]; }
 
@@ -584,6 +584,7 @@ void store_retry(struct log_store *store) {
 
 static void set_defaults(struct log_store_options *o) {
     if (!o->open_logs_max) o->open_logs_max = 1024;
+    if (!o->producers_max) o->producers_max = PRODUCERS_MAX;
     if (!o->open_files_max) o->open_files_max = 2048;
     if (!o->tail_bytes_max) o->tail_bytes_max = MIB(32);
     if (!o->index_bytes_max) o->index_bytes_max = MIB(32);
@@ -613,6 +614,17 @@ static void remove_left_away(struct log_store *store) {
     }
 }
 
+/* Those of the log that has most, a thousand at once: looking through the logs shall not come with every batch. */
+static bool make_room_for_producers(struct producer_budget *budget) {
+    struct log_store *store = container_of(budget, struct log_store, producers);
+    struct log *most = NULL;
+    LIST_EACH(at, &store->open_logs) {
+        struct log *log = LIST_ITEM(at, struct log, open_node);
+        if (!most || producer_count(log->body->producers) > producer_count(most->body->producers)) most = log;
+    }
+    return most && producer_evict(most->body->producers, PRODUCERS_EVICTED_AT_ONCE) > 0;
+}
+
 enum err log_store_open(struct log_store **out, struct shard *shard, struct log_dirs *dirs, const struct log_store_options *options) {
     struct log_store *store = POOL_NEW(shard->pool, struct log_store);
     if (!store) return ERR_NO_MEMORY;
@@ -626,6 +638,7 @@ enum err log_store_open(struct log_store **out, struct shard *shard, struct log_
     store->dirs = dirs;
     if (options) store->options = *options;
     set_defaults(&store->options);
+    store->producers = (struct producer_budget){.count_max = store->options.producers_max, .make_room = make_room_for_producers};
     map_init(&store->names, shard->pool, 0, log_is_named);
     time_ns now = io_now(shard->io);
     bool timers = timer_set(shard, &store->recovery_timer, now + store->options.recovery_checkpoint_ms * NS_PER_MS, recovery_fire) &&

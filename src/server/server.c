@@ -328,6 +328,7 @@ static enum err open_shards(struct server *server) {
                                   ? config_number(&view, KEY_log_retention_check_interval_ms) : RETENTION_FIRST_MS,
         .producer_expiration_ms = config_number(&view, KEY_producer_id_expiration_ms),
         .open_files_max = files_max(server),
+        .producers_max = PRODUCERS_MAX / server->shards,
         .cleaner_off = !config_flag(&view, KEY_log_cleaner_enable),
         .cleaner_threads = (uint32_t)config_number(&view, KEY_log_cleaner_threads),
         .cleaner_backoff_ms = config_number(&view, KEY_log_cleaner_backoff_ms),
