@@ -167,3 +167,24 @@ def test_sequences(connection, topic):
     assert refused(produce(connection, topic, batch([b"a"], producer=(9, 0, 5)))) == (OUT_OF_ORDER_SEQUENCE, [], 0)
     assert produce(connection, topic, batch([b"a"], producer=(9, 0, 0), timestamp=1))["BaseOffset"] == 0
     assert produce(connection, topic, GOOD, acks=2)["ErrorCode"] == INVALID_REQUIRED_ACKS
+
+
+def test_old_versions_may_not_use_zstd(connection, topic):
+    """Before version 7 of Produce a batch in zstd is refused, whatever else is wrong; the other partition's is not."""
+    create(connection, topic)
+    data = zstd_batch()
+    for version, error in ((3, UNSUPPORTED_COMPRESSION), (6, UNSUPPORTED_COMPRESSION), (7, NONE), (9, NONE)):
+        assert produce(connection, topic, data, version=version)["ErrorCode"] == error
+    assert produce(connection, topic, data, version=6, acks=5)["ErrorCode"] == UNSUPPORTED_COMPRESSION
+    assert produce(connection, topic, data, version=7, acks=5)["ErrorCode"] == INVALID_REQUIRED_ACKS
+    assert produce(connection, "no-such-topic-here", data, version=7, acks=5)["ErrorCode"] == 3
+    assert len(read(connection, topic)) == 2
+
+
+def zstd_batch():
+    """One record, in a frame of zstd that holds it as it is."""
+    record = b"\x0e\x00\x00\x00\x01\x02v\x00"
+    frame = bytes.fromhex("28b52ffd20") + bytes([len(record), (len(record) << 3 | 1) & 0xff, 0, 0]) + record
+    body = struct.pack(">hiqqqhii", 4, 0, now_ms(), now_ms(), -1, -1, -1, 1) + frame
+    tail = struct.pack(">ibI", -1, 2, crc32c(body)) + body
+    return struct.pack(">qi", 0, len(tail)) + tail
