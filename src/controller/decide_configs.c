@@ -36,7 +36,7 @@ static struct span check_values(struct decide *d, enum config_scope scope, const
         const struct config_key *key = config_find(scope, values->entries[i].name);
         struct span old;
         bool is_old = before && config_values_get(before, values->entries[i].name, &old) && span_equal(old, values->entries[i].value);
-        if (!key && !is_old && scope != SCOPE_BROKER) return decide_text(d, "%.*s: there is no such config here", SPAN_ARGS(values->entries[i].name));
+        if (!key && !is_old && scope != SCOPE_BROKER) return decide_text(d, "Unknown %s config name: %.*s", scope == SCOPE_TOPIC ? "topic" : scope == SCOPE_GROUP ? "group" : "client metrics", SPAN_ARGS(values->entries[i].name));
         if (values->entries[i].value.size > CONFIG_BYTES_MAX) return decide_text(d, "%s: a value has at most %d bytes", key ? key->name : "config", CONFIG_BYTES_MAX);
         if (key && !config_validate(key, values->entries[i].value, &why)) return decide_keep(d, &why);
     }

@@ -33,13 +33,13 @@ static struct span uuid_span(const struct uuid *id) {
 /* ---- names */
 
 struct span decide_check_topic_name(struct decide *d, struct span name) {
-    if (name.size == 0) return SPAN_LITERAL("a topic's name must not be empty");
-    if (span_equal(name, SPAN_LITERAL(".")) || span_equal(name, SPAN_LITERAL(".."))) return SPAN_LITERAL("a topic's name must not be '.' or '..'");
-    if (name.size > TOPIC_NAME_BYTES_MAX) return decide_text(d, "a topic's name has at most %d characters, this one has %zu", TOPIC_NAME_BYTES_MAX, name.size);
+    if (name.size == 0) return SPAN_LITERAL("Topic name is invalid: the empty string is not allowed");
+    if (span_equal(name, SPAN_LITERAL(".")) || span_equal(name, SPAN_LITERAL(".."))) return decide_text(d, "Topic name is invalid: '%.*s' is not allowed", SPAN_ARGS(name));
+    if (name.size > TOPIC_NAME_BYTES_MAX) return decide_text(d, "Topic name is invalid: the length of '%.*s' is longer than the max allowed length %d", SPAN_ARGS(name), TOPIC_NAME_BYTES_MAX);
     for (size_t i = 0; i < name.size; i++) {
         uint8_t c = name.data[i];
         if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-') continue;
-        return decide_text(d, "topic %.*s: a name is made of ASCII letters, digits, '.', '_' and '-'", SPAN_ARGS(name));
+        return decide_text(d, "Topic name is invalid: '%.*s' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", SPAN_ARGS(name));
     }
     return (struct span){0};
 }
@@ -69,14 +69,14 @@ static const struct image_topic *colliding(const struct image *image, char *name
 /* ---- replicas that somebody gave */
 
 struct span decide_check_assignment(struct decide *d, struct image_ids replicas, int32_t factor) {
-    if (replicas.count == 0) return SPAN_LITERAL("the assignment has an empty list of replicas");
+    if (replicas.count == 0) return SPAN_LITERAL("The manual partition assignment includes an empty replica list.");
     if (replicas.count > image_broker_count(d->image) && replicas.count > INT16_MAX) return SPAN_LITERAL("the assignment has more replicas than there are brokers");
     for (uint32_t i = 0; i < replicas.count; i++) {
         const struct image_broker *broker = image_broker(d->image, replicas.ids[i]);
-        if (!broker) return decide_text(d, "the assignment names broker %d, which is not registered", replicas.ids[i]);
+        if (!broker) return decide_text(d, "The manual partition assignment includes broker %d, but no such broker is registered.", replicas.ids[i]);
         if (decide_is_cordoned(broker)) return decide_text(d, "the assignment names broker %d, all of whose log directories are cordoned", replicas.ids[i]);
         for (uint32_t k = 0; k < i; k++)
-            if (replicas.ids[k] == replicas.ids[i]) return decide_text(d, "the assignment names broker %d more than once", replicas.ids[i]);
+            if (replicas.ids[k] == replicas.ids[i]) return decide_text(d, "The manual partition assignment includes the broker %d more than once.", replicas.ids[i]);
     }
     if (factor >= 0 && replicas.count != (uint32_t)factor)
         return decide_text(d, "the assignment has a partition of %u replicas where the others have %d", replicas.count, factor);
@@ -131,7 +131,8 @@ static struct refusal place_partitions(struct decide *d, struct uuid topic_id, i
     if (placer_unfenced(placer) == 0) return REFUSAL(KAFKA_INVALID_REPLICATION_FACTOR, SPAN_LITERAL("all brokers are fenced or shutting down"));
     if ((uint32_t)factor > placer_total(placer))
         return REFUSAL(KAFKA_INVALID_REPLICATION_FACTOR,
-                       decide_text(d, "a replication factor of %d is wanted, but only %u brokers can hold replicas", factor, placer_total(placer)));
+                       decide_text(d, "Unable to replicate the partition %d time(s): The target replication factor of %d cannot be reached because only %u broker(s) are registered or some brokers have all their log directories cordoned.",
+                                   factor, factor, placer_total(placer)));
     for (int32_t i = 0; i < count && !d->failed; i++) {
         placer_next(placer, (uint32_t)factor, replicas);
         if (!new_partition(d, topic_id, first + i, (struct image_ids){replicas, (uint32_t)factor}))
@@ -153,7 +154,7 @@ static struct refusal read_configs(struct decide *d, struct wish *wish) {
     config_values_init(&wish->configs, d->arena);
     for (int32_t i = 0; i < wish->in->configs_count; i++) {
         const struct create_topics_request_creatable_topic_config *config = &wish->in->configs[i];
-        if (!config->value.data) return REFUSAL(KAFKA_INVALID_CONFIG, decide_text(d, "%.*s: a topic's config must not be null", SPAN_ARGS(config->name)));
+        if (!config->value.data) return REFUSAL(KAFKA_INVALID_CONFIG, decide_text(d, "Null value not supported for topic configs: %.*s", SPAN_ARGS(config->name)));
         if (config->value.size > CONFIG_BYTES_MAX)
             return REFUSAL(KAFKA_INVALID_CONFIG, decide_text(d, "%.*s: a value has at most %d bytes", SPAN_ARGS(config->name), CONFIG_BYTES_MAX));
         if (config_values_set(&wish->configs, config->name, config->value) != ERR_NONE) d->failed = true;
@@ -167,17 +168,17 @@ static struct refusal read_configs(struct decide *d, struct wish *wish) {
 static struct refusal assigned_partitions(struct decide *d, struct wish *wish, struct uuid topic_id) {
     const struct create_topics_request_creatable_topic *in = wish->in;
     if (in->replication_factor != -1)
-        return REFUSAL(KAFKA_INVALID_REQUEST, SPAN_LITERAL("with assignments given, the replication factor must be -1"));
-    if (in->num_partitions != -1) return REFUSAL(KAFKA_INVALID_REQUEST, SPAN_LITERAL("with assignments given, the number of partitions must be -1"));
+        return REFUSAL(KAFKA_INVALID_REQUEST, SPAN_LITERAL("A manual partition assignment was specified, but replication factor was not set to -1."));
+    if (in->num_partitions != -1) return REFUSAL(KAFKA_INVALID_REQUEST, SPAN_LITERAL("A manual partition assignment was specified, but numPartitions was not set to -1."));
     int32_t count = in->assignments_count, factor = -1;
     const struct create_topics_request_creatable_replica_assignment **by_index = decide_alloc(d, (size_t)count, sizeof(void *));
     if (!by_index) return FINE;
     for (int32_t i = 0; i < count; i++) {
         const struct create_topics_request_creatable_replica_assignment *one = &in->assignments[i];
         if (one->partition_index < 0 || one->partition_index >= count)
-            return REFUSAL(KAFKA_INVALID_REPLICA_ASSIGNMENT, SPAN_LITERAL("the assigned partitions must be numbered 0, 1, 2, ... without gaps"));
+            return REFUSAL(KAFKA_INVALID_REPLICA_ASSIGNMENT, SPAN_LITERAL("partitions should be a consecutive 0-based integer sequence"));
         if (by_index[one->partition_index])
-            return REFUSAL(KAFKA_INVALID_REPLICA_ASSIGNMENT, decide_text(d, "partition %d is assigned more than once", one->partition_index));
+            return REFUSAL(KAFKA_INVALID_REPLICA_ASSIGNMENT, decide_text(d, "Found multiple manual partition assignments for partition %d", one->partition_index));
         by_index[one->partition_index] = one;
         struct span why = decide_check_assignment(d, (struct image_ids){one->broker_ids, (uint32_t)one->broker_ids_count}, factor);
         if (why.data) return REFUSAL(KAFKA_INVALID_REPLICA_ASSIGNMENT, why);
@@ -201,9 +202,9 @@ static struct refusal new_partitions(struct decide *d, struct wish *wish, struct
     const struct create_topics_request_creatable_topic *in = wish->in;
     if (in->assignments_count > 0) return assigned_partitions(d, wish, topic_id);
     if (in->replication_factor < -1 || in->replication_factor == 0)
-        return REFUSAL(KAFKA_INVALID_REPLICATION_FACTOR, SPAN_LITERAL("the replication factor must be above 0, or -1 for the default"));
+        return REFUSAL(KAFKA_INVALID_REPLICATION_FACTOR, SPAN_LITERAL("Replication factor must be larger than 0, or -1 to use the default value."));
     if (in->num_partitions < -1 || in->num_partitions == 0)
-        return REFUSAL(KAFKA_INVALID_PARTITIONS, SPAN_LITERAL("the number of partitions must be above 0, or -1 for the default"));
+        return REFUSAL(KAFKA_INVALID_PARTITIONS, SPAN_LITERAL("Number of partitions was set to an invalid non-positive value."));
     struct config_view view = decide_config(d);
     wish->partitions = wanted_partitions(d, in);
     wish->factor = in->replication_factor == -1 ? (int32_t)config_number(&view, KEY_default_replication_factor) : in->replication_factor;
@@ -233,14 +234,14 @@ static void tell_configs(struct decide *d, struct wish *wish) {
 
 static struct refusal create_one(struct decide *d, struct wish *wish) {
     struct span name = wish->in->name;
-    if (image_topic(d->image, name)) return REFUSAL(KAFKA_TOPIC_ALREADY_EXISTS, decide_text(d, "topic %.*s exists already", SPAN_ARGS(name)));
+    if (image_topic(d->image, name)) return REFUSAL(KAFKA_TOPIC_ALREADY_EXISTS, decide_text(d, "Topic '%.*s' already exists.", SPAN_ARGS(name)));
     struct span why = decide_check_topic_name(d, name);
     if (why.data) return REFUSAL(KAFKA_INVALID_TOPIC_EXCEPTION, why);
     char copy[TOPIC_NAME_BYTES_MAX];
     memcpy(copy, name.data, name.size);
     const struct image_topic *other = colliding(d->image, copy, name.size, 0);
     if (other)
-        return REFUSAL(KAFKA_INVALID_TOPIC_EXCEPTION, decide_text(d, "topic %.*s differs from topic %.*s only in '.' and '_'", SPAN_ARGS(name), SPAN_ARGS(other->name)));
+        return REFUSAL(KAFKA_INVALID_TOPIC_EXCEPTION, decide_text(d, "Topic '%.*s' collides with existing topic: %.*s", SPAN_ARGS(name), SPAN_ARGS(other->name)));
     struct refusal refusal = read_configs(d, wish);
     if (refusal.error || d->failed) return refusal;
     struct topic_record topic = {.name = name};
@@ -292,7 +293,7 @@ void decide_create_topics(struct decide *d, int16_t version, const struct create
         if (wanted > 0) partitions += wanted;
     }
     if (partitions > DECIDE_RECORDS_MAX) {
-        refuse_all_topics(d, in, out, decide_text(d, "at most %d partitions can be created by one request", DECIDE_RECORDS_MAX));
+        refuse_all_topics(d, in, out, SPAN_LITERAL("Excessively large number of partitions per request."));
         return;
     }
     for (int32_t i = 0; i < in->topics_count && !d->failed; i++) {
@@ -313,8 +314,8 @@ void decide_create_topics(struct decide *d, int16_t version, const struct create
         if (seen->times == UINT32_MAX || (!twice && !prohibited)) continue;
         seen->times = UINT32_MAX;
         refuse_topic(&out->topics[out->topics_count++], in->topics[i].name,
-                     REFUSAL(KAFKA_INVALID_REQUEST, twice ? SPAN_LITERAL("the request names this topic more than once")
-                                                          : SPAN_LITERAL("the metadata topic cannot be created by a request")));
+                     REFUSAL(KAFKA_INVALID_REQUEST, twice ? SPAN_LITERAL("Duplicate topic name.")
+                                                          : SPAN_LITERAL("Creation of internal topic __cluster_metadata is prohibited.")));
     }
     if (d->count > DECIDE_RECORDS_MAX) refuse_all_topics(d, in, out, SPAN_LITERAL("the request is too large to be done at once"));
     if (in->validate_only) decide_undo(d, 0);
@@ -350,24 +351,24 @@ enum kafka_error decide_delete_topics(struct decide *d, int16_t version, const s
         const struct uuid *id = version >= 6 ? &in->topics[i].topic_id : &none;
         bool has_id = !uuid_is_zero(*id);
         if (!name.data && !has_id) {
-            tell_deleted(out, name, none, KAFKA_INVALID_REQUEST, SPAN_LITERAL("neither a name nor an id is given"));
+            tell_deleted(out, name, none, KAFKA_INVALID_REQUEST, SPAN_LITERAL("Neither topic name nor id were specified."));
             continue;
         }
         if (name.data && has_id) {
-            tell_deleted(out, name, *id, KAFKA_INVALID_REQUEST, SPAN_LITERAL("both a name and an id are given"));
+            tell_deleted(out, name, *id, KAFKA_INVALID_REQUEST, SPAN_LITERAL("You may not specify both topic name and topic id."));
             continue;
         }
         struct seen *seen = has_id ? seen_find(&ids, uuid_span(id)) : seen_find(&names, name);
         if (seen->times == UINT32_MAX) continue; /* told already */
         if (seen->times > 1) {
             seen->times = UINT32_MAX;
-            tell_deleted(out, name, *id, KAFKA_INVALID_REQUEST, SPAN_LITERAL("the request names this topic more than once"));
+            tell_deleted(out, name, *id, KAFKA_INVALID_REQUEST, SPAN_LITERAL("Duplicate topic name."));
             continue;
         }
         const struct image_topic *topic = has_id ? image_topic_by_id(d->image, *id) : image_topic(d->image, name);
         if (!topic) {
-            if (has_id) tell_deleted(out, name, *id, KAFKA_UNKNOWN_TOPIC_ID, SPAN_LITERAL("there is no topic with this id"));
-            else tell_deleted(out, name, *id, KAFKA_UNKNOWN_TOPIC_OR_PARTITION, SPAN_LITERAL("there is no topic with this name"));
+            tell_deleted(out, name, *id, has_id ? KAFKA_UNKNOWN_TOPIC_ID : KAFKA_UNKNOWN_TOPIC_OR_PARTITION,
+                         has_id ? SPAN_LITERAL("This server does not host this topic ID.") : SPAN_LITERAL("This server does not host this topic-partition."));
             continue;
         }
         struct seen *chosen = seen_find(&doomed, uuid_span(&topic->id));
@@ -401,11 +402,11 @@ static struct refusal add_partitions(struct decide *d, const struct create_parti
     const struct image_topic *topic = image_topic(d->image, in->name);
     if (!topic) return REFUSAL(KAFKA_UNKNOWN_TOPIC_OR_PARTITION, ((struct span){0}));
     int32_t have = (int32_t)topic->partition_count;
-    if (in->count == have) return REFUSAL(KAFKA_INVALID_PARTITIONS, decide_text(d, "the topic has %d partitions already", have));
-    if (in->count < have) return REFUSAL(KAFKA_INVALID_PARTITIONS, decide_text(d, "the topic has %d partitions: %d would not be more", have, in->count));
+    if (in->count == have) return REFUSAL(KAFKA_INVALID_PARTITIONS, decide_text(d, "Topic already has %d partition(s).", have));
+    if (in->count < have) return REFUSAL(KAFKA_INVALID_PARTITIONS, decide_text(d, "The topic %.*s currently has %d partition(s); %d would not be an increase.", SPAN_ARGS(in->name), have, in->count));
     int32_t added = in->count - have;
     if (in->assignments_count >= 0 && in->assignments_count != added)
-        return REFUSAL(KAFKA_INVALID_REPLICA_ASSIGNMENT, decide_text(d, "%d partitions are added, but %d are assigned", added, in->assignments_count));
+        return REFUSAL(KAFKA_INVALID_REPLICA_ASSIGNMENT, decide_text(d, "Attempted to add %d additional partition(s), but only %d assignment(s) were specified.", added, in->assignments_count));
     const struct image_partition *first = image_partition_next(topic, NULL);
     if (!first) return REFUSAL(KAFKA_UNKNOWN_SERVER_ERROR, SPAN_LITERAL("the topic has no partition whose replication factor could be taken"));
     if (in->assignments_count < 0) return place_partitions(d, topic->id, have, added, first->replicas);
@@ -437,12 +438,12 @@ void decide_create_partitions(struct decide *d, const struct create_partitions_r
         const struct image_topic *topic = image_topic(d->image, in->topics[i].name);
         if (seen->times++ == 0 && topic && in->topics[i].count > (int32_t)topic->partition_count) added += in->topics[i].count - (int32_t)topic->partition_count;
     }
-    struct refusal too_many = REFUSAL(KAFKA_POLICY_VIOLATION, decide_text(d, "at most %d partitions can be added by one request", DECIDE_RECORDS_MAX));
+    struct refusal too_many = REFUSAL(KAFKA_POLICY_VIOLATION, SPAN_LITERAL("Excessively large number of additional partitions per request."));
     for (int32_t i = 0; i < in->topics_count && !d->failed; i++) {
         struct seen *seen = seen_find(&names, in->topics[i].name);
         if (seen->times == UINT32_MAX) continue;
         uint32_t before = d->count;
-        struct refusal refusal = seen->times > 1 ? REFUSAL(KAFKA_INVALID_REQUEST, SPAN_LITERAL("the request names this topic more than once"))
+        struct refusal refusal = seen->times > 1 ? REFUSAL(KAFKA_INVALID_REQUEST, SPAN_LITERAL("Duplicate topic name."))
                                : added > DECIDE_RECORDS_MAX ? too_many : add_partitions(d, &in->topics[i]);
         seen->times = UINT32_MAX;
         if (refusal.error) decide_undo(d, before);

@@ -809,7 +809,7 @@ static bool describe_unknown(const struct describe_quorum_request *in, struct ar
         for (int32_t i = 0; i < in->topics[t].partitions_count; i++) {
             out->topics[t].partitions[i].partition_index = in->topics[t].partitions[i].partition_index;
             out->topics[t].partitions[i].error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
-            out->topics[t].partitions[i].error_message = SPAN_LITERAL("the quorum has one partition, the metadata topic's");
+            out->topics[t].partitions[i].error_message = SPAN_LITERAL("This server does not host this topic-partition.");
         }
     }
     return true;
