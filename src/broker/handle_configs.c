@@ -61,6 +61,13 @@ static void fill(struct describe_configs_response_describe_configs_resource_resu
     out->documentation = in->include_documentation && key->doc && key->doc[0] ? span_text(key->doc) : (struct span){0};
 }
 
+/* As it is understood; null stays null. */
+static struct span trimmed(struct span value) {
+    while (value.size && value.data[0] <= ' ') value = span_of(value.data + 1, value.size - 1);
+    while (value.size && value.data[value.size - 1] <= ' ') value.size--;
+    return value;
+}
+
 static bool one_key(struct request *request, struct describe_configs_response_describe_configs_result *result, struct span resource, const struct config_key *key) {
     struct config_view view = broker_config_view(request->broker);
     struct config_synonym values[CONFIG_SYNONYMS_MAX];
@@ -78,7 +85,7 @@ static bool one_key(struct request *request, struct describe_configs_response_de
     fill(out, request, key);
     if (key->scope == SCOPE_BROKER) value = found ? values[0].value : config_default(key); /* another name's value is not this one's */
     out->config_source = (int8_t)(found ? values[0].source : SOURCE_DEFAULT);
-    out->value = out->is_sensitive ? (struct span){0} : value;
+    out->value = out->is_sensitive ? (struct span){0} : key->type == CONFIG_TYPE_STRING ? value : trimmed(value);
     return synonyms(request, out, values, found);
 }
 
@@ -126,6 +133,7 @@ static bool set_only(struct request *request, struct describe_configs_response_d
     if (all) values[found++] = (struct config_synonym){name, all->value, SOURCE_DYNAMIC_DEFAULT_BROKER};
     if (!found) return true;
     struct describe_configs_response_describe_configs_resource_result *out = &result->configs[result->configs_count++];
+    out->documentation = (struct span){0};
     if (base) fill(out, request, base);
     out->name = name;
     out->is_sensitive = config_is_sensitive(SCOPE_BROKER, base);

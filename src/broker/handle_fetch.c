@@ -183,7 +183,8 @@ static void answer(struct request *request) {
         struct session_partition *partition = work->partitions[i];
         struct fetch_response_partition_data *data = item->out;
         /* Shards read on their own: together they may have read more than was asked for. */
-        if (bytes > 0 && bytes + item->records.bytes > work->bytes_max) chain_clear(&item->records);
+        bool is_too_much = bytes + item->records.bytes > work->bytes_max || item->records.bytes > item->bytes_max;
+        if (bytes > 0 && is_too_much) chain_clear(&item->records);
         bytes += (uint32_t)item->records.bytes;
         data->records = item->records.bytes ? (struct wire_records){.chain = &item->records} : (struct wire_records){.bytes = SPAN_LITERAL("")};
         /* Older versions cannot say who leads instead. */

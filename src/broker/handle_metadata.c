@@ -166,11 +166,14 @@ void handle_metadata(struct request *request) {
         refuse_metadata(request, in, out);
         return;
     }
+    bool any_id = false;
+    for (int32_t i = 0; i < in->topics_count; i++) any_id |= !uuid_is_zero(in->topics[i].topic_id);
     struct topics_auto *missing = NULL;
     bool may_create = broker->node->auto_create && (request->version < 4 || in->allow_auto_topic_creation);
     for (uint32_t i = 0; i < count; i++) {
         const struct metadata_request_metadata_request_topic *asked = &in->topics[i];
         bool by_id = !uuid_is_zero(asked->topic_id);
+        if (!by_id && any_id) continue; /* where there are ids, names say nothing */
         if (!by_id && !asked->name.data) {
             request_refuse(request, "a topic with neither a name nor an id");
             return;

@@ -18,6 +18,7 @@ static struct filter check_filter(const struct describe_client_quotas_request *i
         if (c->entity_type.size == 0) return (struct filter){KAFKA_INVALID_REQUEST, "an entity's type must not be empty"};
         for (int32_t k = 0; k < i; k++)
             if (span_equal(in->components[k].entity_type, c->entity_type)) return (struct filter){KAFKA_INVALID_REQUEST, "a type of entity comes more than once"};
+        if (!is_known) return (struct filter){KAFKA_UNSUPPORTED_VERSION, "entities are user, client-id and ip"};
         switch (c->match_type) {
         case MATCH_EXACT:
             if (!c->match.data) return (struct filter){KAFKA_INVALID_REQUEST, "an exact match wants a name"};
@@ -28,7 +29,6 @@ static struct filter check_filter(const struct describe_client_quotas_request *i
         default:
             return (struct filter){KAFKA_INVALID_REQUEST, "there is no such type of match"};
         }
-        if (!is_known) return (struct filter){KAFKA_UNSUPPORTED_VERSION, "entities are user, client-id and ip"};
         has_ip |= is_ip;
         has_other |= !is_ip;
     }

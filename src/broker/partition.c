@@ -285,7 +285,9 @@ static bool produce_open(struct produce_item *item) {
     if (err) return fail_produce(item, partition_log_error(err));
     out->base_offset = appended.base;
     out->log_start_offset = appended.start;
-    out->log_append_time_ms = settings->verify.timestamp_type == TIMESTAMP_LOG_APPEND ? appended.timestamp : -1;
+    /* Of a duplicate the first one's time is told, whatever it meant: so does Apache Kafka. */
+    bool is_time_told = settings->verify.timestamp_type == TIMESTAMP_LOG_APPEND || appended.duplicate;
+    out->log_append_time_ms = is_time_told ? appended.timestamp : -1;
     if (!appended.duplicate) {
         struct replica_event event = {.type = REPLICA_APPENDED};
         event.appended.end = place_of(log_end_position(partition->log));

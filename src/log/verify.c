@@ -31,7 +31,10 @@ static bool find_batch(const struct verify_input *input, struct verified *out) {
     if (err == ERR_NOT_FOUND || err == ERR_AGAIN) return refuse(out, KAFKA_INVALID_RECORD, "there is no whole record batch"), false;
     if (err == ERR_UNSUPPORTED) return refuse(out, KAFKA_INVALID_RECORD, "only record batches of format 2 are taken"), false;
     if (err) return refuse(out, KAFKA_CORRUPT_MESSAGE, "the bytes are not a record batch"), false;
+    struct span rest = run;
+    struct batch_frame frame;
     err = batch_next(&run, &second);
+    if (err == ERR_UNSUPPORTED && (batch_frame_parse(rest, &frame) || frame.size > rest.size)) err = ERR_AGAIN;
     if (err == ERR_CORRUPT) return refuse(out, KAFKA_CORRUPT_MESSAGE, "what follows the record batch is not one"), false;
     /* What is only the beginning of another is dropped, as Kafka does. */
     if (err == ERR_NONE || err == ERR_UNSUPPORTED) return refuse(out, KAFKA_INVALID_RECORD, "there is more than one record batch"), false;

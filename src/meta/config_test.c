@@ -296,7 +296,7 @@ TEST(config_of_groups_comes_from_the_broker) {
     assert_int_equal(config.consumer_session_timeout_ms, 50000);
     assert_int_equal(config.consumer_heartbeat_interval_ms, 6000);
     assert_span(config.share_auto_offset_reset, "latest");
-    assert_span(config.streams_assignor_name, NULL);
+    assert_span(config.streams_assignor_name, "sticky"); /* group.streams.assignors, as Apache Kafka tells it */
     image_drop(view.image);
     bench_close(&b);
 }

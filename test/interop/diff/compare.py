@@ -183,6 +183,8 @@ class Comparer:
                 left.append(x)
         extra = [y for same in rest.values() for y in same]
         if keys[0] in KINDS and len(left) == len(extra):
+            left.sort(key=lambda x: str(x.get("clientId")))  # ids that are not known yet: by what else tells them apart
+            extra.sort(key=lambda y: str(y.get("clientId")))
             for x, y in zip(left, extra):
                 out.append(self.walk(x, y, path + "[]", name, found))
             return out

@@ -172,9 +172,9 @@ def a_batch(w, rng, name, partition):
         sequence = w.sequences.get(key, 0)
         last = w.sequences.get(key + ("last",), 0)
         made["producer"] = (producer, pepoch + rng.choice([0] * 8 + [1, -1]),
-                            rng.choice([sequence] * 8 + [last, sequence + 1, sequence - 1, 0, 2147483647, -1]))
+                            rng.choice([sequence] * 8 + [last, (sequence + 1) % (1 << 31), sequence - 1, 0, 2147483647, -1]))
     elif roll < 0.80:
-        made["producer"] = rng.choice([(12345678, 0, 0), (12345678, 0, 5), (-1, 0, 0), (-1, -1, 5), (4, -1, 0), (4, 0, -1), (-2, 3, 3)])
+        made["producer"] = rng.choice([(12345678, 0, 0), (12345678, 0, 5), (-1, 0, 0), (-1, -1, 5), (987654321012, -1, 0), (987654321012, 0, -1), (-2, 3, 3)])
     elif roll < 0.83:
         made["wrong_crc"] = 1
     elif roll < 0.86:
@@ -279,7 +279,7 @@ def g_OffsetForLeaderEpoch(w, rng, v):
 def g_InitProducerId(w, rng, v):
     producer, pepoch = rng.choice(w.producers) if w.producers and rng.random() < 0.3 else (-1, -1)
     if rng.random() < 0.15:
-        producer, pepoch = rng.choice([(5, -1), (-1, 3), (99999999, 0), (-2, -2)])
+        producer, pepoch = rng.choice([(987654321012, -1), (-1, 3), (99999999, 0), (-2, -2)])
     return {"transactionalId": None if rng.random() < 0.95 else "", "transactionTimeoutMs": rng.choice([60000, 0, -1, 2147483647]),
             "producerId": producer, "producerEpoch": pepoch}
 
@@ -402,7 +402,7 @@ def alterations(w, rng):
         name = rng.choice(group_names(w) + [""])
     pool = CONFIGS if kind == 2 else [("nope", "1"), ("log.retention.ms", "x"), ("advertised.listeners", "x"), ("log.dirs", "/x"),
                                       ("consumer.session.timeout.ms", "46000"), ("consumer.session.timeout.ms", "1"), ("metrics", "*"), ("interval.ms", "1")]
-    return kind, name, rng.sample(pool, rng.choice([1, 1, 2, 0]))
+    return kind, name, rng.sample(pool, rng.choice([1, 1, 2, 0] if kind == 2 else [1, 1, 0]))
 
 
 def g_IncrementalAlterConfigs(w, rng, v):
@@ -418,8 +418,8 @@ def g_AlterConfigs(w, rng, v):
     resources = []
     for _ in range(rng.choice([1, 1, 2])):
         kind, name, pairs = alterations(w, rng)
-        if any(r["resourceType"] == kind and r["resourceName"] == name for r in resources):
-            continue  # to the same one twice Apache does not answer at all
+        if kind in (0, 99) or any(r["resourceType"] == kind and r["resourceName"] == name for r in resources):
+            continue  # to these, and to the same one twice, Apache does not answer at all
         resources.append({"resourceType": kind, "resourceName": name, "configs": [{"name": k, "value": x} for k, x in pairs]})
     return {"resources": resources, "validateOnly": rng.random() < 0.3}
 
@@ -437,7 +437,7 @@ def g_OffsetDelete(w, rng, v):
     topics = []
     for _ in range(rng.choice([1, 1, 2, 0])):
         name = w.topic(rng)
-        topics.append({"name": name, "partitions": [{"partitionIndex": w.partition(rng, name)} for _ in range(rng.choice([1, 2, 0]))]})
+        topics.append({"name": name, "partitions": [{"partitionIndex": w.partition(rng, name)} for _ in range(rng.choice([1, 2]))]})
     return {"groupId": rng.choice(group_names(w) * 3 + ["", "missing"]), "topics": topics}
 
 
@@ -554,8 +554,9 @@ def seen(w, api, version, body, answer):
         for topic in answer["topics"]:
             if topic["errorCode"] == 0 and topic["name"] in w.topics and topic.get("topicId", wire.ZERO_ID) != wire.ZERO_ID:
                 w.topics[topic["name"]].id = topic["topicId"]
-            if topic["errorCode"] in (3, 5) and body.get("allowAutoTopicCreation") and version >= 4 and topic["name"]:
-                w.unsure = True
+            if topic["errorCode"] in (3, 5) and (version < 4 or body["allowAutoTopicCreation"]) and topic["name"] and topic["name"] not in w.topics:
+                w.topics[topic["name"]] = Topic(1)  # it comes into being by having been asked for
+                moved = True
     elif api == "Produce" and answer:
         for topic in answer["responses"]:
             own = w.topics.get(topic.get("name")) or next((t for t in w.topics.values() if t.id and t.id == topic.get("topicId")), None)
@@ -570,7 +571,7 @@ def seen(w, api, version, body, answer):
                     if "producer" in made and made["producer"][2] >= 0:
                         name = next((n for n, t in w.topics.items() if t is own), None)
                         key = (*made["producer"][:2], name, part["index"])
-                        w.sequences[key], w.sequences[key + ("last",)] = made["producer"][2] + count, made["producer"][2]
+                        w.sequences[key], w.sequences[key + ("last",)] = (made["producer"][2] + count) % (1 << 31), made["producer"][2]
     elif api == "InitProducerId" and answer["errorCode"] == 0:
         w.producers = (w.producers + [(answer["producerId"], answer["producerEpoch"])])[-4:]
     elif api == "Fetch":
