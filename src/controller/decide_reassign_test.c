@@ -36,7 +36,7 @@ static enum kafka_error reassign(struct move *m, const char *topic, int32_t inde
     t.partitions = &p;
     t.partitions_count = 1;
     p.partition_index = index;
-    p.replicas = replicas ? arena_copy(&m->rig.memory, replicas, sizeof *replicas * ((size_t)count + 1)) : NULL;
+    p.replicas = replicas ? arena_copy(&m->rig.memory, replicas, sizeof *replicas * (size_t)(count ? count : 1)) : NULL;
     p.replicas_count = replicas ? count : -1;
     const struct image *before = image_hold(rig_image(&m->rig));
     assert_int_equal(rig_call(&m->rig, 45, 1, &in, &out), KAFKA_NONE);
