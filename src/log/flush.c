@@ -47,6 +47,8 @@ bool log_is_quiet(const struct log *log) {
     return !body->round && body->unwritten == &body->tail && log->written == log->end && list_is_empty(&body->flush_waits);
 }
 
+bool log_is_behind(const struct log *log) { return log->body && log->body->queued >= QUEUE_ENTRIES_BEHIND; }
+
 /* ---- The end of a round. */
 
 static void tell_ends(struct log *log) {

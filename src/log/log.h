@@ -248,6 +248,7 @@ log_offset log_end(const struct log *log);              /* LEO */
 log_offset log_written(const struct log *log);
 log_offset log_flushed(const struct log *log);
 log_offset log_durable(const struct log *log);
+bool log_is_behind(const struct log *log);            /* so much waits to be written that who appends had better wait */
 log_offset log_high_watermark(const struct log *log);   /* at first: from the checkpoint, clamped to [start, end] at open */
 log_offset log_stable(const struct log *log);           /* LSO: min(first undecided transaction, high watermark)          */
 log_offset log_recovery_point(const struct log *log);

@@ -30,6 +30,7 @@ enum {
     ROUND_ROOMY_BYTES_MAX = 128 << 10, /* larger rounds make no room behind them                     */
     TAIL_ENTRIES_MAX = 1024,      /* written ones that a log keeps in memory                       */
     QUEUE_ENTRIES_MAX = 8192,     /* appended and not written: beyond it appends answer ERR_BUSY   */
+    QUEUE_ENTRIES_BEHIND = 512,   /* log_is_behind                                                 */
     UNMADE_SEGMENTS_MAX = 8,
     MARKS_MAX = 8,                /* offsets whose places are remembered                           */
     JOBS_BACKGROUND_MAX = 2,      /* openings and checkpoints that nobody waits for, in a store    */
