@@ -395,6 +395,8 @@ static void aborted_done(struct log_aborted_list *list, enum err err) {
 static bool fetch_was_read(struct fetch_item *item) {
     item->at = (struct replica_offset){.offset = item->from, .segment_base = item->read.position.segment_base,
                                        .position = item->read.position.position < 0 ? 0 : (uint32_t)item->read.position.position};
+    /* There is data, and no room for it in this answer: nothing is told of it, not even that nothing was aborted. */
+    if (item->records.bytes == 0 && item->from < log_stable(item->partition->log)) return true;
     if (item->isolation != FETCH_COMMITTED || item->records.bytes == 0) return fetch_finish(item);
     item->aborted = (struct log_aborted_list){.log = item->partition->log, .from = item->from, .upto = item->read.upto_offset,
                                               .arena = item->arena, .done = aborted_done};

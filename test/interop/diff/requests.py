@@ -171,7 +171,7 @@ def a_batch(w, rng, name, partition):
         key = (producer, pepoch, name, partition)
         sequence = w.sequences.get(key, 0)
         last = w.sequences.get(key + ("last",), 0)
-        made["producer"] = (producer, pepoch + rng.choice([0] * 8 + [1, -1]),
+        made["producer"] = (producer, pepoch + rng.choice([0] * 8 + [1]),
                             rng.choice([sequence] * 8 + [last, (sequence + 1) % (1 << 31), sequence - 1, 0, 2147483647, -1]))
     elif roll < 0.80:
         made["producer"] = rng.choice([(12345678, 0, 0), (12345678, 0, 5), (-1, 0, 0), (-1, -1, 5), (987654321012, -1, 0), (987654321012, 0, -1), (-2, 3, 3)])
@@ -197,7 +197,7 @@ def a_batch(w, rng, name, partition):
         made["records"] = [("k", "x" * rng.choice([1900, 2100, 1048500, 1048600]), 0)]
     else:
         made["base_time"] = rng.choice([-1, 0, -5, 9999999999999, HUGE])
-    made["base_offset"] = rng.choice([0, 0, 0, 0, 0, 5])
+    made["base_offset"] = rng.choice([0, 0, 0, 0, 0, 5]) if "length" not in made else 0
     return made
 
 
@@ -230,6 +230,9 @@ def g_ListOffsets(w, rng, v):
         parts = [{"partitionIndex": w.partition(rng, name), "currentLeaderEpoch": epoch(rng),
                   "timestamp": rng.choice([-1, -2, -3, -4, -5, -6, -7, 0, BASE_TIME, BASE_TIME + 1, BASE_TIME + rng.randrange(40000), HUGE])}
                  for _ in range(rng.choice([1, 1, 2]))]
+        for part in parts:  # of records that were deleted Apache still tells the largest time
+            if part["timestamp"] == -3 and name in w.topics and w.topics[name].starts.get(part["partitionIndex"], 0):
+                part["timestamp"] = -1
         topics.append({"name": name, "partitions": parts})
     return {"replicaId": rng.choice([-1] * 20 + [1, 2, -2, -3]), "isolationLevel": rng.choice([0, 0, 1]), "topics": topics, "timeoutMs": 1000}
 
@@ -410,7 +413,7 @@ def g_IncrementalAlterConfigs(w, rng, v):
     for _ in range(rng.choice([1, 1, 2])):
         kind, name, pairs = alterations(w, rng)
         resources.append({"resourceType": kind, "resourceName": name,
-                          "configs": [{"name": k, "configOperation": rng.choice([0, 0, 0, 1, 2, 3]), "value": x} for k, x in pairs]})
+                          "configs": [{"name": k, "configOperation": rng.choice([0, 0, 0, 1, 2, 3] if x else [0, 1]), "value": x} for k, x in pairs]})
     return {"resources": resources, "validateOnly": rng.random() < 0.3}
 
 
