@@ -433,7 +433,10 @@ static enum err open_quorum(struct server *server, struct text *why) {
 
 enum err server_open(struct server **out, const struct server_options *options, struct text *why) {
     struct server *server = POOL_NEW(options->pool, struct server);
-    if (!server) return ERR_NO_MEMORY;
+    if (!server) {
+        text_add(why, "%s", err_text(ERR_NO_MEMORY));
+        return ERR_NO_MEMORY;
+    }
     server->options = *options;
     server->pool = options->pool;
     server->shards = options->shards;

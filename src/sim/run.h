@@ -62,6 +62,7 @@ struct run {
     bool quiet;               /* no more faults                */
     struct { const char *name; int64_t value; } set[RUN_SETTINGS_MAX];
     uint32_t set_count;
+    uint64_t nth;             /* of a sweep: which operation fails, from 1 */
     uint64_t acknowledged;    /* operations that the thing under test promised, for the report */
 };
 
@@ -79,6 +80,7 @@ struct what {
     const char *about;
     void (*run)(struct run *run);
     const char *const *mutations; /* that it can be planted with; NULL: none */
+    bool sweep;                   /* always the same world; the seed says which operation of it fails */
 };
 extern const struct what sim_whats[];
 extern const uint32_t sim_whats_count;

@@ -4,10 +4,12 @@
 #include "controller/format.h"
 #include "server/server.h"
 #include "sim/clients.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { NODE = 0, CLIENTS = 1, TEXT_BYTES = 4096 };
+#define SWEEP_LASTS (3 * NS_PER_S)
 
 struct world {
     struct run *run;
@@ -24,6 +26,9 @@ struct world {
     uint32_t answers_left;        /* until the power is cut; 0: not planned */
     enum client_done answer_kind;
     time_ns cut_lasts;
+    enum sweep { SWEEP_NONE, SWEEP_MEMORY, SWEEP_DISK } sweep;
+    struct pool *sweep_pool;      /* of the first life, until what shall fail has failed */
+    bool memory_failed;           /* in this life */
 };
 
 struct program { /* inside of the process */
@@ -38,6 +43,15 @@ struct program { /* inside of the process */
 static const char *const data_path = "/data";
 
 static bool disk_was_at_fault(const struct world *world) { return sim_count(world->sim)->faults > world->faults_at_start; }
+
+/* A fault that may end this life of the node. */
+static bool was_at_fault(struct world *world) {
+    if (world->sweep_pool && world->sweep_pool->fail_at == 0) {
+        world->sweep_pool = NULL;
+        world->memory_failed = true;
+    }
+    return disk_was_at_fault(world) || world->memory_failed;
+}
 
 /* ---- The node */
 static void trace_line(const char *line) {}
@@ -63,7 +77,7 @@ static void on_stopped(void *context, bool clean, const char *why) {
     struct world *world = program->world;
     program->stopped = true;
     program->clean = clean;
-    SIM_CHECK(world->sim, disk_was_at_fault(world) || (clean && !why), "stop", "the node stops by itself, and no disk failed: %s", why ? why : "");
+    SIM_CHECK(world->sim, was_at_fault(world) || (clean && !why), "stop", "the node stops by itself, and no disk failed: %s", why ? why : "");
     end_soon(world);
 }
 
@@ -107,19 +121,31 @@ static void node_start(struct cluster_node *node) {
     node->program = program;
     program->world = world;
     world->faults_at_start = sim_count(world->sim)->faults;
+    world->memory_failed = false;
+    if (world->sweep == SWEEP_MEMORY && node->life == 1) {
+        world->sweep_pool = pools[world->run->nth % node->cluster->shards];
+        world->sweep_pool->fail_at = world->run->nth / node->cluster->shards + 1;
+    }
+    if (world->sweep == SWEEP_DISK && node->life == 1)
+        sim_disk_fail(sim_host_disk(node->host), &(struct sim_disk_fault){.operations = UINT32_MAX, .skip = world->run->nth, .times = 1, .error = -EIO});
     text_init(&why, why_bytes, sizeof why_bytes);
     arena_init(&program->arena, pools[0], 0);
     config_values_init(&program->values, &program->arena);
     enum err err = config_values_read(&program->values, span_text(world->properties), &why);
     bool read = !err && settings_read(&program->settings, &program->values, &why, NULL);
-    SIM_CHECK(world->sim, read, "start", "the configuration is not taken: %s", why.bytes);
-    if (!read) return;
+    SIM_CHECK(world->sim, read || was_at_fault(world), "start", "the configuration is not taken: %s", why.bytes);
+    if (!read) {
+        program->failed = true;
+        end_soon(world);
+        return;
+    }
     struct server_options options = {
         .settings = &program->settings, .ios = ios, .shards = node->cluster->shards, .files = io_files(ios[0]), .pool = pools[0],
         .shard_pools = pools, .trace = world->run->options->verbose ? trace_aloud : trace_line, .on_stopped = on_stopped, .context = program};
     err = server_open(&program->server, &options, &why);
     if (err) {
-        SIM_CHECK(world->sim, sim_process_is_stuck(node->process) || disk_was_at_fault(world), "start", "the node does not start: %s: %s", err_name(err), why.bytes);
+        SIM_CHECK(world->sim, sim_process_is_stuck(node->process) || was_at_fault(world), "start", "the node does not start: %s: %s", err_name(err), why.bytes);
+        SIM_CHECK(world->sim, why.size > 0, "start", "the node does not start and does not say why: %s", err_name(err));
         program->failed = true;
         end_soon(world);
         return;
@@ -206,6 +232,7 @@ static void stop_in_order(struct world *world) {
         if (!sim_has_failed(world->sim)) sim_fail(world->sim, "stop", "the node does not stop within 60 s");
         return;
     }
+    (void)was_at_fault(world);
     SIM_CHECK(world->sim, program->clean, "stop", "an orderly stop is not clean");
     sim_cancel(world->sim, &world->end_process);
     if (sim_has_failed(world->sim)) return;
@@ -220,13 +247,12 @@ static void stop_in_order(struct world *world) {
     sim_process_end(process);
 }
 
-void sim_node_run(struct run *run);
-
-void sim_node_run(struct run *run) {
+static void node_run(struct run *run, enum sweep sweep) {
     struct world *world = POOL_NEW(sim_pool(run->sim), struct world);
     assert(world);
     world->run = run;
     world->sim = run->sim;
+    world->sweep = sweep;
     tracing = world;
     random_seed(&world->random, sim_fork_seed(run->sim));
     uint32_t shards = (uint32_t)run_setting(run, "shards", 1, 3);
@@ -257,8 +283,8 @@ void sim_node_run(struct run *run) {
     run->lasts_max = 5 * NS_PER_S;
     cluster_start(&world->cluster.nodes[NODE]);
     cluster_start(&world->cluster.nodes[CLIENTS]);
-    run_faults_begin(run, cluster_fault, &world->cluster);
-    if (run_faults_end(run)) {
+    if (sweep == SWEEP_NONE) run_faults_begin(run, cluster_fault, &world->cluster);
+    if (sweep == SWEEP_NONE ? run_faults_end(run) : sim_run_until(run->sim, SWEEP_LASTS)) {
         struct cluster_node *node = &world->cluster.nodes[NODE];
         if (node->process && disk_was_at_fault(world)) cluster_kill(node); /* what failed stays failed in that process */
         cluster_heal(&world->cluster);
@@ -270,9 +296,17 @@ void sim_node_run(struct run *run) {
         if (!sim_has_failed(run->sim)) stop_in_order(world);
     }
     if (sim_has_failed(run->sim)) return;
+    if (sweep == SWEEP_MEMORY && !world->sweep_pool) sim_count(run->sim)->faults++; /* for the report: it was reached */
     sim_cancel(run->sim, &world->end_process);
     sim_cancel(run->sim, &world->cut_after_answer);
     cluster_destroy(&world->cluster);
     history_free(world->history);
     pool_free(sim_pool(run->sim), world, sizeof *world);
 }
+
+void sim_node_run(struct run *run);
+void sim_node_memory_run(struct run *run);
+void sim_node_disk_run(struct run *run);
+void sim_node_run(struct run *run) { node_run(run, SWEEP_NONE); }
+void sim_node_memory_run(struct run *run) { node_run(run, SWEEP_MEMORY); }
+void sim_node_disk_run(struct run *run) { node_run(run, SWEEP_DISK); }

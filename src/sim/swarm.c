@@ -65,10 +65,11 @@ static void on_panic(int number) {
 }
 
 static struct result run_once(const struct what *what, const struct run_options *options, bool quiet) {
-    struct run run = {.sim = sim_new(options->seed), .options = options};
+    uint64_t seed = what->sweep ? 1 : options->seed;
+    struct run run = {.sim = sim_new(seed), .options = options, .nth = options->seed};
     assert(run.sim);
-    random_seed(&run.settings, options->seed ^ UINT64_C(0x5e77196500000000));
-    random_seed(&run.faults, options->seed ^ UINT64_C(0xfa17500000000000));
+    random_seed(&run.settings, seed ^ UINT64_C(0x5e77196500000000));
+    random_seed(&run.faults, seed ^ UINT64_C(0xfa17500000000000));
     run.pause_min = 20 * NS_PER_MS;
     run.pause_max = 2 * NS_PER_S;
     run.lasts_max = 20 * NS_PER_S;
@@ -308,7 +309,7 @@ int main(int argc, char **argv) {
     struct rusage used;
     getrusage(RUSAGE_CHILDREN, &used);
     double seconds = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
-    printf("%s: %llu events, %llu crashes, %llu cuts, %llu disk faults, %llu operations acknowledged; %llu seeds run twice; %.0f events a CPU-second\n",
+    printf("%s: %llu events, %llu crashes, %llu cuts, %llu faults, %llu operations acknowledged; %llu seeds run twice; %.0f events a CPU-second\n",
            command.regressions ? "regressions" : command.what->name, (unsigned long long)totals.events, (unsigned long long)totals.crashes,
            (unsigned long long)totals.cuts, (unsigned long long)totals.faults, (unsigned long long)totals.acknowledged,
            (unsigned long long)totals.twice, seconds > 0 ? (double)totals.events / seconds : 0.0);
