@@ -38,7 +38,8 @@ struct fetch_work {
     struct fetch_share *shares[SHARDS_MAX];
     uint32_t bytes_max, bytes_min;
     time_ms deadline_ms;
-    bool timed_out, called_off;
+    bool timed_out, called_off, has_waited;
+    uint64_t bytes_waited;             /* had when it began to wait last */
 };
 
 static void read_pass(struct request *request);
@@ -219,6 +220,10 @@ static void read_joined(struct request *request) {
         bytes += work->items[i].records.bytes;
         if (work->items[i].is_refused) at_once = true;
     }
+    /* Woken, and nothing more could be read: what is there does not fit, and waiting would not change that. */
+    if (work->has_waited && bytes <= work->bytes_waited) at_once = true;
+    work->has_waited = true;
+    work->bytes_waited = bytes;
     time_ms now_ms = shard_now(request->broker->shard) / NS_PER_MS;
     if (at_once || bytes >= work->bytes_min || now_ms >= work->deadline_ms || request->client->closed || request->broker->stopping) answer(request);
     else wait_pass(request);
