@@ -2,11 +2,14 @@
  *
  * The directories are read by a job, so that logs which are closed stay closed. What it found is then held against the
  * metadata: folders of partitions that this broker has no replica of are not told, and a replica that has no folder yet,
- * because nothing was written to it, is told with no bytes where it will be made.
+ * because nothing was written to it, is told with no bytes where it will be made. The files of an open log may have room
+ * behind their data: its size is asked of the log itself, on each shard.
  */
 #include "broker/broker.h"
 #include "broker/fanout.h"
 #include "broker/handlers.h"
+#include "broker/partition.h"
+#include "broker/topic.h"
 #include <stdlib.h>
 
 struct dir_entry {
@@ -37,9 +40,24 @@ struct dirs_share {
     uint32_t count, dir_count, dir;
     bool no_memory;
 };
+/* The logs that are open on one shard. */
+struct open_size {
+    struct open_size *next;
+    struct span topic;
+    partition_index partition;
+    const struct log_dir *dir;
+    int64_t bytes;
+};
+struct sizes_share {
+    struct share share;               /* its arena holds the sizes */
+    struct open_size *sizes;
+    uint32_t count;
+    bool no_memory;
+};
 struct dirs_work {
     struct describe_log_dirs_response response;
     struct dirs_share *share;
+    struct sizes_share *sizes;        /* one for each shard */
 };
 
 static struct span name_of(const char *text) { return span_of(text, strlen(text)); }
@@ -96,6 +114,26 @@ static void run(struct share *base) {
     struct dirs_share *share = container_of(base, struct dirs_share, share);
     share->op = (struct io_op){.kind = IO_OP_JOB, .done = were_read, .job = {.run = read_dirs}};
     io_submit(base->there->shard->io, &share->op);
+}
+
+static void gather_sizes(struct share *base) {
+    struct sizes_share *share = container_of(base, struct sizes_share, share);
+    MAP_EACH(at, &base->there->partitions) {
+        const struct partition *partition = MAP_EACH_ITEM(at, struct partition, node);
+        if (!partition->log || partition->is_deleting || log_state(partition->log) != LOG_OPEN) continue;
+        struct span name = partition->topic->name;
+        struct open_size *size = ARENA_NEW(&base->arena, struct open_size);
+        const void *copy = size ? arena_copy(&base->arena, name.data, name.size) : NULL;
+        if (!copy) {
+            share->no_memory = true;
+            break;
+        }
+        *size = (struct open_size){.next = share->sizes, .topic = span_of(copy, name.size), .partition = partition->index,
+                                   .dir = log_dir_of(partition->log), .bytes = (int64_t)log_size(partition->log)};
+        share->sizes = size;
+        share->count++;
+    }
+    fanout_done(base);
 }
 
 /* ---- The answer */
@@ -195,6 +233,33 @@ static bool collect(struct collection *collection, const struct dirs_share *shar
     return true;
 }
 
+static int by_open(const void *a, const void *b) {
+    const struct open_size *left = *(const struct open_size *const *)a, *right = *(const struct open_size *const *)b;
+    int order = span_compare(left->topic, right->topic);
+    return order ? order : left->partition < right->partition ? -1 : left->partition > right->partition;
+}
+
+/* What open logs say of their size counts more than their files. */
+static bool correct_sizes(struct request *request, struct dirs_share *share, const struct sizes_share *sizes) {
+    uint32_t count = 0, shards = request->broker->shards;
+    for (uint32_t i = 0; i < shards; i++) {
+        if (sizes[i].no_memory) share->no_memory = true;
+        count += sizes[i].count;
+    }
+    struct open_size **open = count ? REQUEST_ARRAY(request, count, struct open_size *) : NULL;
+    if (!open) return count == 0;
+    count = 0;
+    for (uint32_t i = 0; i < shards; i++)
+        for (struct open_size *size = sizes[i].sizes; size; size = size->next) open[count++] = size;
+    qsort(open, count, sizeof *open, by_open);
+    for (struct dir_entry *entry = share->entries; entry; entry = entry->next) {
+        const struct open_size wanted_size = {.topic = entry->topic, .partition = entry->partition}, *key = &wanted_size;
+        struct open_size **found = entry->is_future ? NULL : bsearch(&key, open, count, sizeof *open, by_open);
+        if (found && (*found)->dir == log_dirs_at(share->dirs, entry->dir)) entry->bytes = (*found)->bytes;
+    }
+    return true;
+}
+
 static bool is_cordoned(const struct broker *broker, const struct log_dir *dir) {
     const struct image_broker *self = image_broker(broker->image, broker->node->id);
     for (uint32_t i = 0; self && self->cordoned_known && i < self->cordoned_count; i++)
@@ -230,9 +295,10 @@ static bool fill_dir(struct request *request, dir_result *out, struct dir_entry 
 
 static void joined(struct request *request) {
     struct dirs_work *work = request->work;
-    const struct dirs_share *share = work->share;
+    struct dirs_share *share = work->share;
     struct describe_log_dirs_response *out = &work->response;
     struct collection collection = {.request = request};
+    if (!correct_sizes(request, share, work->sizes)) return;
     if (share->no_memory) goto over_budget;
     if (!collect(&collection, share)) return;
     out->results = describe_log_dirs_response_describe_log_dirs_result_array(&request->arena, (int32_t)share->dir_count);
@@ -277,7 +343,8 @@ void handle_describe_log_dirs(struct request *request) {
     struct broker *broker = request->broker;
     struct dirs_work *work = REQUEST_NEW(request, struct dirs_work);
     struct dirs_share *share = work ? REQUEST_NEW(request, struct dirs_share) : NULL;
-    if (!share) return;
+    if (!share || !(work->sizes = REQUEST_ARRAY(request, broker->shards, struct sizes_share))) return;
+    memset(work->sizes, 0, broker->shards * sizeof *work->sizes);
     request->work = work;
     work->share = share;
     describe_log_dirs_response_init(&work->response);
@@ -286,7 +353,9 @@ void handle_describe_log_dirs(struct request *request) {
     share->dir_count = log_dirs_count(share->dirs);
     if (!(share->states = REQUEST_ARRAY(request, share->dir_count, struct dir_state))) return;
     arena_init_travelling(&share->share.arena, broker->shard->pool, 0);
+    for (uint32_t i = 0; i < broker->shards; i++) arena_init_travelling(&work->sizes[i].share.arena, broker->shard->pool, 0);
     fanout_begin(request, joined);
+    for (uint32_t i = 0; i < broker->shards; i++) fanout_send(request, i, &work->sizes[i].share, gather_sizes, NULL);
     fanout_send(request, broker->shard->index, &share->share, run, NULL);
     fanout_sent(request);
 }

@@ -490,6 +490,8 @@ static void member_committed(struct client *client, enum err err, const void *an
     const struct offset_commit_response *response = answer;
     struct clients *all = client->all;
     enum kafka_error error = KAFKA_NONE;
+    for (uint32_t p = 0; err != ERR_NONE && p < all->options.partitions; p++)
+        if (client->member.owned >> p & 1) history_commit_unanswered(all->history, p, client->member.offsets[p], client->member.generation);
     if (err == ERR_NONE && response->topics_count == 1)
         for (int32_t i = 0; i < response->topics[0].partitions_count; i++) {
             const struct offset_commit_response_offset_commit_response_partition *part = &response->topics[0].partitions[i];
@@ -580,7 +582,7 @@ static void member_fetched(struct client *client, enum err err, const void *answ
             error = (enum kafka_error)part->error_code;
             break;
         }
-        history_commit_fetched(all->history, partition, part->committed_offset, client->member.floors[partition]);
+        history_commit_fetched(all->history, partition, part->committed_offset, client->member.floors[partition], client->member.generation);
         client->member.offsets[partition] = part->committed_offset;
         fetched |= UINT64_C(1) << partition;
     }

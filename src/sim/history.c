@@ -6,6 +6,8 @@
 enum slot_flag { SLOT_KNOWN = 1, SLOT_ACKNOWLEDGED = 2, SLOT_READ = 4 };
 struct slot { uint32_t producer, flags; uint64_t number; };
 
+struct unanswered { int64_t offset; int32_t generation; };
+enum { UNANSWERED_KEPT = 32 };
 struct partition {
     struct slot *slots; /* by offset */
     uint32_t slots_count;
@@ -14,6 +16,8 @@ struct partition {
     uint64_t next[HISTORY_PRODUCERS_MAX];
     int64_t end;
     int64_t committed, attempted; /* of the group; -1: nothing */
+    struct unanswered unanswered[UNANSWERED_KEPT]; /* commits of which nobody knows */
+    uint32_t unanswered_count;
 };
 
 struct owner { int32_t generation; uint32_t member; uint64_t partitions; };
@@ -162,6 +166,7 @@ void history_power_cut(struct history *history) {
             for (uint32_t i = 0; i < at->offsets_count[n]; i++) at->offsets[n][i] = -1;
         at->end = 0;
         at->committed = -1;
+        at->unanswered_count = 0;
     }
     history->generation = -1;
     history->owners_count = 0;
@@ -187,9 +192,33 @@ int32_t history_generation(const struct history *history) { return history->gene
 
 int64_t history_commit_floor(const struct history *history, uint32_t partition) { return history->partitions[partition].committed; }
 
-void history_commit_fetched(struct history *history, uint32_t partition, int64_t offset, int64_t floor) {
+void history_commit_unanswered(struct history *history, uint32_t partition, int64_t offset, int32_t generation) {
     struct partition *at = &history->partitions[partition];
-    SIM_CHECK(history->sim, offset >= floor, "G1", "partition %u: the commit of %lld is forgotten, %lld is told", partition,
+    if (at->unanswered_count == UNANSWERED_KEPT) {
+        memmove(at->unanswered, at->unanswered + 1, (UNANSWERED_KEPT - 1) * sizeof *at->unanswered);
+        at->unanswered_count--;
+    }
+    at->unanswered[at->unanswered_count++] = (struct unanswered){offset, generation};
+}
+
+/* Takes out those of older generations (but for the last two: other members' answers may still be on their way); answers
+ * whether one of them explains the offset. */
+static bool settle_unanswered(struct partition *at, int64_t offset, int32_t generation) {
+    uint32_t kept = 0;
+    bool explained = false;
+    for (uint32_t i = 0; i < at->unanswered_count; i++) {
+        explained |= at->unanswered[i].offset == offset;
+        if (at->unanswered[i].generation >= generation - 2) at->unanswered[kept++] = at->unanswered[i];
+    }
+    at->unanswered_count = kept;
+    return explained;
+}
+
+void history_commit_fetched(struct history *history, uint32_t partition, int64_t offset, int64_t floor, int32_t generation) {
+    struct partition *at = &history->partitions[partition];
+    bool explained = settle_unanswered(at, offset, generation);
+    if (offset < floor && explained) at->committed = offset; /* an older commit came late */
+    SIM_CHECK(history->sim, offset >= floor || explained, "G1", "partition %u: the commit of %lld is forgotten, %lld is told", partition,
               (long long)floor, (long long)offset);
     SIM_CHECK(history->sim, offset <= at->attempted, "G1", "partition %u: %lld is told, nobody committed more than %lld", partition,
               (long long)offset, (long long)at->attempted);

@@ -43,7 +43,11 @@ void history_commit_attempt(struct history *history, uint32_t partition, int64_t
 void history_committed(struct history *history, uint32_t partition, int64_t offset, int32_t generation, int32_t highest_when_sent);
 int32_t history_generation(const struct history *history); /* the highest that committed something */
 int64_t history_commit_floor(const struct history *history, uint32_t partition); /* what a fetch that is sent now must tell at least */
-void history_commit_fetched(struct history *history, uint32_t partition, int64_t offset, int64_t floor);
+/* Nobody answered: it may take effect at any time, over a later one that was acknowledged, until the group's generation is a
+ * higher one, whose members would be the only ones heard. */
+void history_commit_unanswered(struct history *history, uint32_t partition, int64_t offset, int32_t generation);
+/* What a member of `generation` is told. */
+void history_commit_fetched(struct history *history, uint32_t partition, int64_t offset, int64_t floor, int32_t generation);
 /* A member of a generation owns these partitions (bits). */
 void history_owns(struct history *history, int32_t generation, uint32_t member, uint64_t partitions);
 

@@ -65,7 +65,8 @@ def test_what_lies_where(two, version):
     assert len({found["t", p][0] for p in range(3)}) == 2
     for partition in range(3):
         folder, size = found["t", partition]
-        assert size == size_on_disk(folder / f"t-{partition}") > 100 * (partition + 1)
+        assert size == (partition + 1) * len(batch([b"x" * 100]))  # its data; the file may have room behind them
+        assert size_on_disk(folder / f"t-{partition}") >= size
     assert found["t", 3][1] == 0
     for path, result in described.items():
         assert result["ErrorCode"] == NONE
@@ -109,8 +110,7 @@ def test_a_directory_added_later_becomes_part_of_the_node(tmp_path):
     assert second in {place for place, _ in before.values()}
     node.stop()
     node.start()
-    after = places(describe(Connection(node.port), 4, None))  # sizes differ by the room that an open log has made
-    assert {name: place for name, (place, _) in after.items()} == {name: place for name, (place, _) in before.items()}
+    assert places(describe(Connection(node.port), 4, None)) == before  # the room that an open log has made does not count
     node.stop()
 
 
