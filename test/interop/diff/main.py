@@ -1,10 +1,10 @@
 """The differential tester: the same requests to Apache Kafka 4.4.0 and to Moldau, the answers compared field by field.
 
-    ./dev interop diff [--requests N] [--seed S] [--scene I] [--apis A,B] [--replay FILE] [--keep]
+    ./dev interop diff [--requests N] [--seed S] [--scene I] [--apis A,B] [--keep]
 
 Both nodes begin on empty directories with the same settings. Work is done in scenes of some hundred requests, each with
 topics and groups of its own and a seed of its own (S and the scene's number), so that a scene that shows a difference can
-be run again alone (--scene I); its requests are kept in build/interop/diff/scene-I.json, which --replay runs and shortens.
+be run again alone (--scene I); its requests are kept in build/interop/diff/scene-I.json.
 Ids that each node makes up are mapped one to one (compare.py). What may differ is in differences.txt, one field a line.
 """
 import argparse
@@ -344,7 +344,6 @@ def main():
     parser.add_argument("--scene", type=int)
     parser.add_argument("--jobs", type=int, default=6, help="scenes at a time")
     parser.add_argument("--apis", help="only these, in mixed scenes")
-    parser.add_argument("--replay", type=pathlib.Path)
     parser.add_argument("--keep", action="store_true", help="leave the nodes' folders")
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
