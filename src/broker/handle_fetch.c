@@ -22,6 +22,7 @@ struct fetch_share {
     struct fetch_watch *watches;
     time_ms deadline_ms;
     bool is_parked;                    /* on its own shard: in purgatory */
+    bool is_one_of_many;               /* other shards have partitions of the same Fetch */
     bool is_waiting;                   /* on the request's shard: sent to wait and not back yet */
     enum purgatory_outcome outcome;
     struct message call_off;           /* the second message to a parked share */
@@ -38,8 +39,8 @@ struct fetch_work {
     struct fetch_share *shares[SHARDS_MAX];
     uint32_t bytes_max, bytes_min;
     time_ms deadline_ms;
-    bool timed_out, called_off, has_waited;
-    uint64_t bytes_waited;             /* had when it began to wait last */
+    bool timed_out, called_off;
+    bool is_final;                     /* what the next pass reads is the answer, however little it is */
 };
 
 static void read_pass(struct request *request);
@@ -121,7 +122,11 @@ static void run_wait(struct share *base) {
     }
     share->wait.watches = share->watches;
     share->wait.count = count;
+    /* With several shards any byte more than there is wakes it, and the sum is looked at where the request is. */
+    uint64_t there_is = purgatory_fetch_bytes(&share->wait);
     share->wait.bytes_min = share->bytes_min;
+    if (share->is_one_of_many && there_is < share->bytes_min) share->wait.bytes_min = there_is + 1;
+    share->wait.bytes = 0;
     share->wait.waiter.is_fetch = true;
     share->is_parked = true;
     if (count == 0 || !purgatory_wait_fetch(&there->purgatory, &share->wait, share->deadline_ms)) {
@@ -215,15 +220,11 @@ static void wait_pass(struct request *request);
 static void read_joined(struct request *request) {
     struct fetch_work *work = request->work;
     uint64_t bytes = 0;
-    bool at_once = work->count == 0 || work->timed_out;
+    bool at_once = work->count == 0 || work->is_final;
     for (uint32_t i = 0; i < work->count; i++) {
         bytes += work->items[i].records.bytes;
         if (work->items[i].is_refused) at_once = true;
     }
-    /* Woken, and nothing more could be read: what is there does not fit, and waiting would not change that. */
-    if (work->has_waited && bytes <= work->bytes_waited) at_once = true;
-    work->has_waited = true;
-    work->bytes_waited = bytes;
     time_ms now_ms = shard_now(request->broker->shard) / NS_PER_MS;
     if (at_once || bytes >= work->bytes_min || now_ms >= work->deadline_ms || request->client->closed || request->broker->stopping) answer(request);
     else wait_pass(request);
@@ -245,18 +246,35 @@ static void read_pass(struct request *request) {
     fanout_sent(request);
 }
 
+/* Is there enough by now, as the waiting counts it? Reading may give less (a batch does not fit into what is left): that is
+ * the answer all the same, since waiting would not change it. */
+static void waited(struct request *request) {
+    struct fetch_work *work = request->work;
+    uint64_t bytes = 0;
+    bool changed = false;
+    for (uint32_t i = 0; i < request->broker->shards; i++) {
+        const struct fetch_share *share = work->shares[i];
+        if (!share) continue;
+        if (__builtin_add_overflow(bytes, share->wait.bytes, &bytes)) bytes = UINT64_MAX;
+        if (share->outcome == PURGATORY_CHANGED) changed = true;
+    }
+    work->is_final = work->timed_out || changed || bytes >= work->bytes_min || request->client->closed || request->broker->stopping;
+    if (work->is_final) read_pass(request);
+    else wait_pass(request);
+}
+
 static void wait_pass(struct request *request) {
     struct fetch_work *work = request->work;
     struct broker *broker = request->broker;
     uint32_t shares = 0;
     for (uint32_t i = 0; i < broker->shards; i++) shares += work->shares[i] != NULL;
     work->called_off = false;
-    fanout_begin(request, read_pass);
+    fanout_begin(request, waited);
     for (uint32_t i = 0; i < broker->shards; i++) {
         struct fetch_share *share = work->shares[i];
         if (!share) continue;
-        /* With several shards each wakes for any byte, and the sum is looked at here. */
-        share->bytes_min = shares == 1 ? work->bytes_min : 1;
+        share->bytes_min = work->bytes_min;
+        share->is_one_of_many = shares > 1;
         share->deadline_ms = work->deadline_ms;
         share->is_waiting = true;
         fanout_send(request, i, &share->share, run_wait, wait_is_back);

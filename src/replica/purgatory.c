@@ -32,6 +32,35 @@ void purgatory_place_init(struct purgatory_place *place, struct purgatory *purga
     }
 }
 
+/* ---- What there is */
+
+static const uint64_t ENOUGH = UINT64_MAX; /* of whatever is wanted: it is worth a read */
+
+static uint64_t bytes_of(const struct fetch_watch *watch) {
+    struct replica_offset bound = watch->place->bounds[watch->bound];
+    if (bound.offset <= watch->from.offset) return 0;
+    if (bound.segment_base < 0 || bound.segment_base != watch->from.segment_base) return ENOUGH;
+    assert(bound.position >= watch->from.position);
+    uint64_t bytes = bound.position - watch->from.position;
+    return bytes < watch->bytes_max ? bytes : watch->bytes_max;
+}
+
+uint64_t purgatory_fetch_bytes(const struct fetch_wait *wait) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < wait->count; i++) {
+        uint64_t bytes = bytes_of(&wait->watches[i]);
+        if (bytes == ENOUGH) return ENOUGH;
+        sum += bytes;
+    }
+    return sum;
+}
+
+static void note_bytes(struct purgatory_waiter *waiter) {
+    if (!waiter->is_fetch) return;
+    struct fetch_wait *wait = container_of(waiter, struct fetch_wait, waiter);
+    wait->bytes = purgatory_fetch_bytes(wait);
+}
+
 /* ---- In and out */
 
 static bool enter(struct purgatory *purgatory, struct purgatory_waiter *waiter, bool is_fetch, time_ms deadline_ms) {
@@ -55,6 +84,7 @@ static void leave_lists(struct purgatory_waiter *waiter) {
 
 static void wake(struct purgatory *purgatory, struct purgatory_waiter *waiter, enum purgatory_outcome outcome) {
     assert(waiter->outcome == PURGATORY_WAITING);
+    note_bytes(waiter);
     leave_lists(waiter);
     heap_remove(&purgatory->deadlines, &waiter->deadline);
     waiter->outcome = outcome;
@@ -73,7 +103,10 @@ struct purgatory_waiter *purgatory_take(struct purgatory *purgatory) {
 static void cancel(struct purgatory *purgatory, struct purgatory_waiter *waiter) {
     bool is_woken = !list_is_empty(&waiter->woken);
     if (waiter->outcome != PURGATORY_WAITING && !is_woken) return;
-    if (!is_woken) leave_lists(waiter);
+    if (!is_woken) {
+        note_bytes(waiter);
+        leave_lists(waiter);
+    }
     heap_remove(&purgatory->deadlines, &waiter->deadline);
     list_remove(&waiter->woken);
     waiter->outcome = PURGATORY_CHANGED;
@@ -110,17 +143,6 @@ void purgatory_offset_moved(struct purgatory_place *place, enum purgatory_line l
 }
 
 /* ---- For bytes */
-
-static const uint64_t ENOUGH = UINT64_MAX; /* of whatever is wanted: it is worth a read */
-
-static uint64_t bytes_of(const struct fetch_watch *watch) {
-    struct replica_offset bound = watch->place->bounds[watch->bound];
-    if (bound.offset <= watch->from.offset) return 0;
-    if (bound.segment_base < 0 || bound.segment_base != watch->from.segment_base) return ENOUGH;
-    assert(bound.position >= watch->from.position);
-    uint64_t bytes = bound.position - watch->from.position;
-    return bytes < watch->bytes_max ? bytes : watch->bytes_max;
-}
 
 static bool is_before(const struct fetch_watch *a, const struct fetch_watch *b) {
     return a->from.segment_base != b->from.segment_base ? a->from.segment_base < b->from.segment_base : a->wake_at < b->wake_at;

@@ -284,6 +284,7 @@ struct fetch_wait {         /* lives in its owner */
     struct fetch_watch *watches;
     uint32_t count;
     uint64_t bytes_min;
+    uint64_t bytes;         /* the answer: what there was when it was woken or cancelled; UINT64_MAX: enough, whatever is wanted */
 };
 
 void purgatory_init(struct purgatory *purgatory, struct pool *pool, uint32_t waiting_max);
@@ -294,6 +295,8 @@ void purgatory_place_init(struct purgatory_place *place, struct purgatory *purga
 must_use bool purgatory_wait_offset(struct purgatory_place *place, enum purgatory_line line, struct offset_wait *wait, time_ms deadline_ms);
 /* watches (place, bound, from, bytes_max) and bytes_min are set. A wait that is already over is woken at once. */
 must_use bool purgatory_wait_fetch(struct purgatory *purgatory, struct fetch_wait *wait, time_ms deadline_ms);
+/* What there is for a wait whose watches are set, as it counts. */
+uint64_t purgatory_fetch_bytes(const struct fetch_wait *wait);
 /* The owner goes away, or does not want it any longer: not woken. */
 void purgatory_cancel_offset(struct purgatory *purgatory, struct offset_wait *wait);
 void purgatory_cancel_fetch(struct purgatory *purgatory, struct fetch_wait *wait);

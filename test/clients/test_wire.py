@@ -51,7 +51,7 @@ def test_what_is_advertised(node):
     apis = served(node)
     assert apis[0] == (3, 13) or apis[0] == (0, 13)
     assert apis[1][1] >= 17 and apis[3] == (0, 13) and apis[18][1] >= 4
-    for absent in (26, 27, 36, 68, 78):  # EndTxn, WriteTxnMarkers, SaslAuthenticate, ConsumerGroupHeartbeat, ShareFetch
+    for absent in (26, 27, 68, 78):  # EndTxn, WriteTxnMarkers, ConsumerGroupHeartbeat, ShareFetch
         assert absent not in apis
 
 
