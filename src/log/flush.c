@@ -283,8 +283,19 @@ static struct round *begin(struct log *log) {
 
 /* Room: a file that grows has its new size and blocks synced along, which costs more than the data (on ext4 three times the
  * CPU of a small sync, and its latency several times). So the write that makes a file grow makes it grow by some zeros more,
- * and the next ones are written over them. More each time, so that a log that gets little keeps little. Apache Kafka knows
- * such an end from log.preallocate. It goes when the segment is rolled or closed, or at the next opening. */
+ * and the next ones are written over them. More each time. Apache Kafka knows such an end from log.preallocate, but its
+ * tools call it damage: so only logs that are synced twice a second or more have room, those of the node itself (metadata,
+ * internal topics) never; and it goes when nothing was appended for a second or two, when the segment is rolled or closed, or
+ * at the next opening. */
+static bool is_hot(struct segment *segment, time_ns now) {
+    enum { HOT_ROUNDS = 20 };
+    if (now - segment->growing_since > 10 * NS_PER_S) {
+        segment->growing_since = now;
+        segment->grown = 0;
+    }
+    return ++segment->grown > HOT_ROUNDS || segment->room_step > 0;
+}
+
 static void make_room(struct round *round) {
     enum { ZEROS = 64 << 10, STEP_FIRST = 4096 };
     static uint8_t zeros[ZEROS]; /* never written to: it costs one page */
@@ -295,6 +306,7 @@ static void make_room(struct round *round) {
     uint64_t end = segment->written + round->bytes, available = atomic_load_explicit(&dir->available, memory_order_relaxed);
     if (end <= segment->room) return;
     segment->room = end;
+    if (log->config.verify_from_start || log->config.may_use_reserve || !is_hot(segment, io_now(log->store->shard->io))) return;
     if (!round->wants_sync || round->bytes > ROUND_ROOMY_BYTES_MAX || step_max == UINT32_MAX || segment != log_active(log)) return;
     segment->room_step = segment->room_step == 0 ? STEP_FIRST : segment->room_step < step_max ? segment->room_step * 2 : step_max;
     uint64_t room = (end + segment->room_step - 1) / segment->room_step * segment->room_step;

@@ -113,6 +113,7 @@ struct log_body {
     log_offset snapshots[2];      /* of checkpoints, the newer first: -1 none; older ones are deleted */
     time_ms unflushed_since_ms;   /* -1: nothing */
     time_ms roll_jitter_ms;
+    log_offset end_last_second;   /* of a log with room: where it was when the last second ended */
     bool checkpoint_wanted, roll_wanted;
     struct cleaner *cleaner;      /* compacts the log; NULL: nobody does */
     bool swap_wanted;             /* it is about to put new segments in: who would read files waits in these: */

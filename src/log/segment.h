@@ -18,6 +18,8 @@ struct segment {
     bool unsynced;                /* written to since its last sync                                            */
     bool sealed;                  /* no longer the active one, and it and its indexes are durable              */
     uint64_t allocated;           /* room that was asked for in advance, from the file's start                 */
+    time_ns growing_since;        /* ten seconds in which its file grew ...                                    */
+    uint32_t grown;               /* ... so many times                                                         */
     uint64_t room;                /* the file's end, if that is behind `written`: zeros, to be written over     */
     uint32_t room_step;           /* by which it grew last                                                     */
     time_ms timestamp_max;        /* of its batches, and the last offset of the first batch that has it;       */

@@ -550,9 +550,24 @@ static bool flush_by_time(struct log_store *store) {
     return again;
 }
 
+/* A log with room behind its data to which nothing was appended for a second is closed, which gives it back. */
+static bool give_back_room(struct log_store *store) {
+    bool any = false;
+    LIST_EACH(at, &store->open_logs) {
+        struct log *log = LIST_ITEM(at, struct log, open_node);
+        const struct segment *active = log->state == LOG_OPEN ? log_active(log) : NULL;
+        if (!active || active->room <= active->size) continue;
+        if (log->end == log->body->end_last_second) store_rest(log);
+        log->body->end_last_second = log->end;
+        any = true;
+    }
+    return any;
+}
+
 static void second_fire(struct timer *timer) {
     struct log_store *store = container_of(timer, struct log_store, second_timer);
     bool again = flush_by_time(store);
+    if (give_back_room(store)) again = true;
     store->second_armed = false;
     if (store->retry_wanted) {
         store->retry_wanted = false;
