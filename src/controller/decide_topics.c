@@ -337,8 +337,8 @@ enum kafka_error decide_delete_topics(struct decide *d, int16_t version, const s
     if (!config_flag(&view, KEY_delete_topic_enable)) return version < 3 ? KAFKA_INVALID_REQUEST : KAFKA_TOPIC_DELETION_DISABLED;
     int32_t count = version >= 6 ? in->topics_count : in->topic_names_count;
     out->responses = decide_answer_alloc(d, (size_t)count, sizeof *out->responses);
-    struct seen_set names, ids, doomed; /* doomed: the topics that were found, by id */
-    if (!out->responses || !seen_init(d, &names, (size_t)count) || !seen_init(d, &ids, (size_t)count) || !seen_init(d, &doomed, (size_t)count)) return KAFKA_NONE;
+    struct seen_set names, ids;
+    if (!out->responses || !seen_init(d, &names, (size_t)count) || !seen_init(d, &ids, (size_t)count)) return KAFKA_NONE;
     const struct uuid none = {{0}};
     for (int32_t i = 0; i < count; i++) {
         struct span name = version >= 6 ? in->topics[i].name : in->topic_names[i];
@@ -362,7 +362,7 @@ enum kafka_error decide_delete_topics(struct decide *d, int16_t version, const s
         if (seen->times == UINT32_MAX) continue; /* told already */
         if (seen->times > 1) {
             seen->times = UINT32_MAX;
-            tell_deleted(out, name, *id, KAFKA_INVALID_REQUEST, SPAN_LITERAL("Duplicate topic name."));
+            tell_deleted(out, name, *id, KAFKA_INVALID_REQUEST, has_id ? SPAN_LITERAL("Duplicate topic id.") : SPAN_LITERAL("Duplicate topic name."));
             continue;
         }
         const struct image_topic *topic = has_id ? image_topic_by_id(d->image, *id) : image_topic(d->image, name);
@@ -371,10 +371,10 @@ enum kafka_error decide_delete_topics(struct decide *d, int16_t version, const s
                          has_id ? SPAN_LITERAL("This server does not host this topic ID.") : SPAN_LITERAL("This server does not host this topic-partition."));
             continue;
         }
-        struct seen *chosen = seen_find(&doomed, uuid_span(&topic->id));
-        if (chosen->times++) {
-            tell_deleted(out, decide_text(d, "%.*s", SPAN_ARGS(topic->name)), topic->id, KAFKA_INVALID_REQUEST,
-                         SPAN_LITERAL("the request names this topic by its name and by its id"));
+        /* By its name and by its id: neither counts, and the name is told. */
+        if (has_id && seen_find(&names, topic->name)->times == 1) continue;
+        if (!has_id && seen_find(&ids, uuid_span(&topic->id))->times > 0) {
+            tell_deleted(out, name, topic->id, KAFKA_INVALID_REQUEST, SPAN_LITERAL("The provided topic name maps to an ID that was already supplied."));
             continue;
         }
         struct remove_topic_record r = {.topic_id = topic->id};
