@@ -639,6 +639,11 @@ static int64_t warm_fails(struct io_files files, struct pool *pool, struct file_
     return begin <= offset && size > 0 ? -EILSEQ : 0;
 }
 
+static bool refused_or_sent(void *context) {
+    const struct client *client = context;
+    return owner.warmed > 0 || client->got_bytes >= 100000;
+}
+
 static void warm_refuses(struct rig *rig) {
     struct client client;
     struct conn_owner with = test_owner;
@@ -664,13 +669,24 @@ static void warm_refuses(struct rig *rig) {
         io_file_drop(owner.file);
         return;
     }
-    client_open(&client, rig, 200000);
-    client_send_frame(&client, "f", 1);
-    rig_until(rig, all_freed, NULL);
-    assert_int_equal(owner.why, CONN_END_ERROR);
+    /* The send's own look at the range may make the kernel fetch it before the next one: then it goes out as it is (the gap
+     * that L3 states), and is made cold again. */
+    for (int i = 0; i < 50 && owner.warmed == 0; i++) {
+        if (!make_cold(path, sizeof bytes)) break;
+        client_open(&client, rig, 200000);
+        client_send_frame(&client, "f", 1);
+        rig_until(rig, refused_or_sent, &client);
+        if (owner.warmed > 0) {
+            rig_until(rig, all_freed, NULL);
+            assert_int_equal(owner.why, CONN_END_ERROR);
+            assert_int_equal(owner.warmed, 1);
+            assert_true(client.got_bytes <= 8 + sizeof bytes / 2 + 6); /* never what was refused */
+            if (client.got_bytes > 8) owner.warmed = 0; /* the first half was there already: once more */
+        }
+        client_close(&client);
+        rig_until(rig, all_freed, NULL);
+    }
     assert_int_equal(owner.warmed, 1);
-    assert_true(client.got_bytes <= 8);
-    client_close(&client);
     io_file_drop(owner.file);
     assert_int_equal(files.vtable->unlink(files.self, path), 0);
 }
