@@ -60,7 +60,6 @@ static void read_next(struct fetch_share *share) {
             item->out->error_code = (int16_t)why;
             if (why == KAFKA_UNKNOWN_TOPIC_OR_PARTITION) item->out->aborted_transactions_count = 0; /* none, not null: as Apache Kafka */
             item->out->high_watermark = -1;
-            if (why == KAFKA_UNKNOWN_TOPIC_OR_PARTITION) item->out->aborted_transactions_count = 0; /* null from a partition that is there */
             item->is_refused = true;
             share->next++;
             continue;

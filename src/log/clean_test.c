@@ -298,7 +298,34 @@ static struct model *ready_to_clean(uint64_t seed) {
     model_start(m);
     for (int i = 0; i < 70; i++) assert_true(append_some(m));
     close_transactions(m);
+    /* Several of its segments fit into one from now on: each group takes the place of more than one file. */
+    struct log_config config = *bench_config(m->b);
+    config.segment_bytes = 25000;
+    log_config_set(m->l.log, &config);
     return m;
+}
+
+/* The segments' files, in the order of their names: no offset lies in two of them. */
+struct walk { struct bench *b; log_offset next; };
+static int walk_file(void *context, const char *name, bool is_directory) {
+    struct walk *walk = context;
+    static uint8_t bytes[1 << 17];
+    char path[128];
+    size_t size = strlen(name);
+    struct batch batch;
+    if (is_directory || size < 4 || strcmp(name + size - 4, ".log") != 0) return 0;
+    snprintf(path, sizeof path, "table-0/%s", name);
+    struct span rest = span_of(bytes, bench_file_read(walk->b, path, bytes, sizeof bytes));
+    for (; !batch_next(&rest, &batch); walk->next = batch_next_offset(&batch)) assert_true(batch.base_offset >= walk->next);
+    return 0;
+}
+
+static void check_files(struct model *m) {
+    struct io_files files = bench_files(m->b);
+    struct walk walk = {.b = m->b};
+    char folder[1024];
+    snprintf(folder, sizeof folder, "%s/table-0", bench_dir(m->b));
+    assert_int_equal(files.vtable->list(files.self, folder, walk_file, &walk), 0);
 }
 
 /* After whatever happened to the disk: all that counts is there (twice is nothing: read_table sees to that), and it goes on. */
@@ -312,6 +339,7 @@ static void look_again(struct model *m) {
     assert_true(log_report(m->l.log)->damaged_at < 0);
     assert_int_equal(log_end(m->l.log), m->end);
     log_high_watermark_set(m->l.log, m->end);
+    check_files(m);
     read_table(m, there, &horizons);
     check_nothing_lost(m, there, false);
     assert_true(append(m, make_batch(m, -1, false, 2, facts), LOG_FROM_CLIENT, facts, 2, &base));
@@ -326,7 +354,7 @@ static void look_again(struct model *m) {
 static void cut_everywhere(enum bench_crash crash, bool kill) {
     uint64_t n = 0;
     for (bool whole = false; !whole; n++) {
-        struct model *m = ready_to_clean(5);
+        struct model *m = ready_to_clean(5 + n); /* each with another choice of what is lost */
         sim_disk_cut_after(bench_disk(m->b), n);
         whole = bench_pass(m->b, 60000) && log_store_metrics(bench_store(m->b))->cleanings > 0;
         sim_disk_cut_after(bench_disk(m->b), UINT64_MAX);
