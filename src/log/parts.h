@@ -7,7 +7,8 @@
  *   cache.c    the tail: appended batches in memory, first because they must be written, then for readers at the tail
  *   read.c     reads from files: segment, index, headers, a range
  *   lookup.c   by timestamp; aborted transactions
- *   recover.c  the opening job: what there is, up to where it is good; and the cutting job of truncations
+ *   recover.c  the opening job: what there is (recover_walk.c), up to where it is good (recover_end.c); listing.c: the files
+ *   cut.c      the cutting job of truncations
  *   persist.c  the job that makes a point durable: data, indexes, producers, epochs (roll, checkpoint, close)
  *   retain.c   what may be deleted, and deleting
  *   cleaner.c  compaction: which log, step by step, and the swap; what stays is clean.c's and clean_filter.c's
