@@ -225,9 +225,9 @@ enum err wire_decode(const struct wire_message *message, int16_t version, void *
     struct reader in = {.at = start, .end = start + bytes.size, .arena = arena, .bit = UINT32_C(1) << version, .version = version,
                         .is_flexible = wire_is_flexible(message, version), .elements_left = WIRE_ELEMENTS_MAX};
     enum err err = read_struct(&in, message->body, out);
-    if (err) return err;
     if (used) *used = (size_t)(in.at - start);
-    else if (in.at != in.end) return ERR_CORRUPT;
+    if (err) return err;
+    if (!used && in.at != in.end) return ERR_CORRUPT;
     return ERR_NONE;
 }
 

@@ -30,7 +30,7 @@ enum wire_type {
     WIRE_STRUCT_POINTER,  /* may be null                          */
     WIRE_ARRAY,           /* of `element`; the count stands behind the pointer */
 };
-enum { WIRE_IGNORABLE = 1, WIRE_KEY = 2, WIRE_NONCOMPACT = 4, WIRE_SECRET = 8 };
+enum { WIRE_IGNORABLE = 1, WIRE_KEY = 2, WIRE_NONCOMPACT = 4, WIRE_SECRET = 8, WIRE_SETTING = 16 };
 
 struct wire_field {
     const char *name;                    /* Kafka's: TopicId                                     */
@@ -96,6 +96,7 @@ must_use void *wire_array(const struct wire_struct *of, int32_t count, struct ar
 
 /* Reads one message of that version from the front of `in`. Strings, bytes and records are slices of `in`; arrays and
  * pointers live in `arena`. `used` takes the bytes read; where it is NULL, bytes left over are ERR_CORRUPT.
+ * With an error it takes where that was found.
  * ERR_CORRUPT: not such a message. ERR_LIMIT: more than the limits above. ERR_NO_MEMORY: the arena is over budget.
  * ERR_UNSUPPORTED: no such version. Text is not checked to be UTF-8. */
 must_use enum err wire_decode(const struct wire_message *message, int16_t version, void *out, struct span in,

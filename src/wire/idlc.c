@@ -307,6 +307,7 @@ static void read_attributes(struct line *line, struct idl_field *field) {
         else if (take_word(line, "key")) field->is_key = true;
         else if (take_word(line, "noncompact")) field->is_noncompact = true;
         else if (take_word(line, "secret")) field->is_secret = true;
+        else if (take_word(line, "setting")) field->is_setting = true;
         else return;
     }
 }
@@ -415,6 +416,12 @@ static void check_default(const struct idl_field *field) {
     if (*end || value < low || value > high) wrong(field->file, field->line, "%s: default %s does not fit", field->name, field->default_text);
 }
 
+static bool has_name(const struct idl_struct *of) {
+    for (int i = 0; i < of->field_count; i++)
+        if (of->fields[i].type == IDL_STRING && !of->fields[i].is_array && of->fields[i].tag < 0 && !strcmp(of->fields[i].name, "Name")) return true;
+    return false;
+}
+
 static void check_struct(struct idl_message *message, struct idl_struct *of) {
     int tags = 0;
     uint64_t tags_seen = 0; /* bit by tag */
@@ -426,6 +433,7 @@ static void check_struct(struct idl_message *message, struct idl_struct *of) {
             if (!strcmp(of->fields[k].c_name, field->c_name)) wrong(field->file, field->line, "%s is there twice", field->name);
         if (field->is_array && field->type == IDL_RECORDS) wrong(field->file, field->line, "%s: no arrays of records", field->name);
         if (field->is_noncompact && field->type != IDL_STRING) wrong(field->file, field->line, "%s: only a string can keep the old form", field->name);
+        if (field->is_setting && !has_name(of)) wrong(field->file, field->line, "%s: a setting, and no string Name beside it", field->name);
         if (field->nullable.low <= field->nullable.high && !field->is_array && field->type < IDL_STRING)
             wrong(field->file, field->line, "%s: a %s cannot be null", field->name, idl_types[field->type].name);
         if (field->tag >= 0) {

@@ -32,7 +32,7 @@ struct idl_field {
     int tag;                        /* -1: none */
     enum idl_default default_kind;
     const char *default_text;
-    bool is_ignorable, is_key, is_noncompact, is_secret;
+    bool is_ignorable, is_key, is_noncompact, is_secret, is_setting;
 };
 
 struct idl_struct {

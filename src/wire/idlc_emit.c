@@ -94,8 +94,9 @@ static void emit_field(const struct idl_struct *of, const struct idl_field *fiel
     else fprintf(out, "NULL, ");
     fprintf(out, "0x%x, 0x%x, offsetof(struct %s, %s), ", mask_of(field->versions), mask_of(field->nullable), of->c_name, field->c_name);
     fprintf(out, "%s, %s, ", field->is_array ? "WIRE_ARRAY" : is_pointer(field) ? "WIRE_STRUCT_POINTER" : type, field->is_array ? type : "0");
-    fprintf(out, "%s%s%s%s0, %d},\n", field->is_ignorable ? "WIRE_IGNORABLE | " : "", field->is_key ? "WIRE_KEY | " : "",
-            field->is_noncompact ? "WIRE_NONCOMPACT | " : "", field->is_secret ? "WIRE_SECRET | " : "", field->tag < 0 ? 0 : field->tag);
+    fprintf(out, "%s%s%s%s%s0, %d},\n", field->is_ignorable ? "WIRE_IGNORABLE | " : "", field->is_key ? "WIRE_KEY | " : "",
+            field->is_noncompact ? "WIRE_NONCOMPACT | " : "", field->is_secret ? "WIRE_SECRET | " : "", field->is_setting ? "WIRE_SETTING | " : "",
+            field->tag < 0 ? 0 : field->tag);
 }
 
 static void emit_table(const struct idl_message *message, const struct idl_struct *of, FILE *out) {

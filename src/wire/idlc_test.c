@@ -30,6 +30,7 @@ TEST(bad_definitions_are_refused_with_their_line) {
         {"  X int32 0+\n", "x/test.idl:1: error: a field outside of a message"},
         {"data A versions 0\n  X int32 0+\n  X int64 0+\n", "x/test.idl:3: error: X is there twice"},
         {"data A versions 0\n  X Y 0+\n", "x/test.idl:2: error: X: Y is neither defined here"},
+        {"data A versions 0\n  Nam string 0+\n  X string 0+ setting\n", "x/test.idl:3: error: X: a setting, and no string Name"},
         {"data A versions 0\n  X int32 0+ nullable\n", "x/test.idl:2: error: X: a int32 cannot be null"},
         {"data A versions 0\n  X string 0+ default null\n", "x/test.idl:2: error: X: null by default, and not nullable"},
         {"data A versions 0\n  X int8 0+ default 128\n", "x/test.idl:2: error: X: default 128 does not fit"},

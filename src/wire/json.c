@@ -1,6 +1,7 @@
 #include "wire/json.h"
 #include "base/bytes.h"
 #include "base/random.h"
+#include "wire/trace.h"
 #include <jansson.h>
 #include <math.h>
 
@@ -20,7 +21,9 @@ static const char *json_name(const struct wire_field *field, char name[NAME_BYTE
 struct json_writer {
     struct text *out;
     uint32_t bit;
-    int flags;
+    bool hides;                          /* secrets */
+    bool is_metadata;                    /* what is walked through belongs to the metadata log */
+    const struct wire_json_rules *rules; /* NULL: everything is written so that it can be read again */
 };
 
 /* The bytes of the UTF-8 character that begins at `at`; 0: it is none. */
@@ -38,20 +41,25 @@ static size_t utf8_bytes(const uint8_t *at, const uint8_t *end) {
     return bytes;
 }
 
-static void write_string(struct json_writer *json, struct span string) {
+static void write_string(struct text *out, struct span string) {
     const uint8_t *at = string.data, *end = at + string.size;
-    text_add(json->out, "\"");
-    while (at < end) {
+    text_add(out, "\"");
+    while (at < end && !out->cut) {
         size_t bytes = utf8_bytes(at, end);
         if (!bytes) {
-            text_add(json->out, "\\ufffd");
+            text_add(out, "\\ufffd");
             bytes = 1;
-        } else if (*at == '"' || *at == '\\') text_add(json->out, "\\%c", *at);
-        else if (*at < 0x20 || *at == 0x7f) text_add(json->out, "\\u%04x", *at);
-        else text_add_bytes(json->out, at, bytes);
+        } else if (*at == '"' || *at == '\\') text_add(out, "\\%c", *at);
+        else if (*at < 0x20 || *at == 0x7f) text_add(out, "\\u%04x", *at);
+        else text_add_bytes(out, at, bytes);
         at += bytes;
     }
-    text_add(json->out, "\"");
+    text_add(out, "\"");
+}
+
+void wire_json_string(struct span string, struct text *out) {
+    if (string.data) write_string(out, string);
+    else text_add(out, "null");
 }
 
 /* Base64 of bytes that come in pieces: what does not fill three waits in `held`. */
@@ -66,7 +74,7 @@ static void base64_flush(struct base64 *b) {
 }
 
 static void base64_add(struct base64 *b, struct span bytes) {
-    for (size_t i = 0; i < bytes.size; i++) {
+    for (size_t i = 0; i < bytes.size && !b->out->cut; i++) {
         b->held[b->count++] = bytes.data[i];
         if (b->count == 3) base64_flush(b);
     }
@@ -129,10 +137,13 @@ static void write_value(struct json_writer *json, const struct wire_field *field
     case WIRE_STRING: case WIRE_BYTES:
         span = *(const struct span *)value;
         if (!span.data && (field->nullable & json->bit) && field->type != WIRE_ARRAY) text_add(out, "null");
-        else if (type == WIRE_STRING) write_string(json, span);
+        else if (type == WIRE_STRING) write_string(out, span);
         else write_bytes(json, span);
         break;
-    case WIRE_RECORDS: write_records(json, (const struct wire_records *)value); break;
+    case WIRE_RECORDS:
+        if (json->rules) wire_records_brief((const struct wire_records *)value, json->rules->records == WIRE_JSON_CONTENTS && !json->is_metadata, json->rules->codecs, out);
+        else write_records(json, (const struct wire_records *)value);
+        break;
     case WIRE_STRUCT: write_struct(json, field->of, value); break;
     case WIRE_STRUCT_POINTER: {
         const void *pointer = *(const void *const *)value;
@@ -152,33 +163,66 @@ static void write_items(struct json_writer *json, const struct wire_field *field
         return;
     }
     text_add(json->out, "[");
-    for (int32_t i = 0; i < items->count; i++) {
+    for (int32_t i = 0; i < items->count && !(json->rules && json->out->cut); i++) {
         if (i) text_add(json->out, ",");
         write_value(json, field, field->element, items->first + (size_t)i * stride);
     }
     text_add(json->out, "]");
 }
 
+/* The value of a configuration belongs to the field Name of the same struct; the generator has seen that there is one. */
+static bool setting_is_open(const struct json_writer *json, const struct wire_struct *of, const uint8_t *value) {
+    if (!json->rules || !json->rules->setting_is_open) return false;
+    for (uint32_t i = 0; i < of->field_count; i++)
+        if (strcmp(of->fields[i].name, "Name") == 0) return json->rules->setting_is_open(*(const struct span *)(const void *)(value + of->fields[i].offset));
+    return false;
+}
+
+static bool is_hidden(const struct json_writer *json, const struct wire_struct *of, const struct wire_field *field, const uint8_t *value) {
+    if (!json->hides) return false;
+    if (field->flags & WIRE_SECRET) return !(json->rules && field->type == WIRE_RECORDS); /* those can be counted */
+    return (field->flags & WIRE_SETTING) && !setting_is_open(json, of, value);
+}
+
+static bool is_null(const struct json_writer *json, const struct wire_field *field, const uint8_t *value) {
+    return (field->type == WIRE_STRING || field->type == WIRE_BYTES) && (field->nullable & json->bit) && !((const struct span *)(const void *)value)->data;
+}
+
+/* Topics stand before their partitions, so what this says holds for the records that follow in the struct. */
+static bool names_metadata(const struct wire_field *field, const uint8_t *value) {
+    static const struct uuid id = {{[15] = 1}};
+    if (field->type == WIRE_STRING) return span_equal(*(const struct span *)value, SPAN_LITERAL("__cluster_metadata"));
+    return field->type == WIRE_UUID && uuid_equal(*(const struct uuid *)value, id);
+}
+
 static void write_struct(struct json_writer *json, const struct wire_struct *of, const uint8_t *value) {
     char name[NAME_BYTES_MAX];
-    bool first = true;
+    bool first = true, outside = json->is_metadata;
     text_add(json->out, "{");
-    for (size_t i = 0; i < (size_t)of->field_count + of->tagged_count; i++) {
+    for (size_t i = 0; i < (size_t)of->field_count + of->tagged_count && !(json->rules && json->out->cut); i++) {
         const struct wire_field *field = &of->fields[i];
         if (!(field->versions & json->bit)) continue;
         if (i >= of->field_count && wire_field_is_default(of, field, value)) continue;
         text_add(json->out, "%s\"%s\":", first ? "" : ",", json_name(field, name));
         first = false;
-        if ((field->flags & WIRE_SECRET) && (json->flags & WIRE_JSON_HIDE_SECRETS)) text_add(json->out, "\"***\"");
+        if (names_metadata(field, value + field->offset) || (field->flags & WIRE_SECRET)) json->is_metadata = true;
+        if (is_hidden(json, of, field, value)) text_add(json->out, is_null(json, field, value + field->offset) ? "null" : "\"***\"");
         else if (field->type == WIRE_ARRAY) write_items(json, field, value + field->offset);
         else write_value(json, field, field->type, value + field->offset);
     }
     text_add(json->out, "}");
+    json->is_metadata = outside;
 }
 
 void wire_json_write(const struct wire_message *message, int16_t version, const void *value, int flags, struct text *out) {
     assert(wire_has_version(message, version));
-    struct json_writer json = {.out = out, .bit = UINT32_C(1) << version, .flags = flags};
+    struct json_writer json = {.out = out, .bit = UINT32_C(1) << version, .hides = flags & WIRE_JSON_HIDE_SECRETS};
+    write_struct(&json, message->body, value);
+}
+
+void wire_json_trace(const struct wire_message *message, int16_t version, const void *value, const struct wire_json_rules *rules, struct text *out) {
+    assert(wire_has_version(message, version));
+    struct json_writer json = {.out = out, .bit = UINT32_C(1) << version, .hides = true, .rules = rules};
     write_struct(&json, message->body, value);
 }
 
