@@ -6,6 +6,7 @@
 #include "broker/partition.h"
 #include "broker/telemetry.h"
 #include "broker/topic.h"
+#include "broker/tracing.h"
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -142,7 +143,10 @@ void broker_image(struct broker *broker, struct image *image) {
     broker->image = image;
     broker->settings_changed = false;
     image_diff(broker->previous, image, &own);
-    if (broker->settings_changed) settings_to_logs(broker);
+    if (broker->settings_changed) {
+        settings_to_logs(broker);
+        tracing_follow(broker);
+    }
     image_drop(broker->previous);
     broker->previous = NULL;
     coordinators_follow_image(broker->coordinators);
@@ -182,6 +186,7 @@ enum err broker_open(struct broker **out, const struct broker_options *options) 
     }
     uint32_t sessions = (uint32_t)broker->node->fetch_sessions_max / broker->shards;
     fetch_sessions_init(broker->sessions, shard->pool, &broker->random, sessions ? sessions : 1, shard->index, broker->shards);
+    tracing_follow(broker);
     broker->node->brokers[shard->index] = broker;
     shard->roles[ROLE_BROKER] = broker;
     *out = broker;
@@ -215,6 +220,7 @@ void broker_free(struct broker *broker) {
     map_destroy(&broker->partitions);
     map_destroy(&broker->topics);
     telemetry_free(broker);
+    tracing_free(broker);
     if (broker->sessions) {
         if (broker->sessions->pool) fetch_sessions_destroy(broker->sessions);
         pool_free(pool, broker->sessions, sizeof *broker->sessions);

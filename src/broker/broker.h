@@ -26,6 +26,7 @@ struct coordinators;
 struct fetch_sessions;
 struct request;
 struct telemetry;
+struct tracing;
 
 /* What the broker asks of the control shard, on that shard; server/ fills it in with the controller of this node (or the
  * way to it). The request and what `done` gets are borrowed for the calls; `arena` may be used for the answer. */
@@ -73,6 +74,7 @@ struct broker_node {
     time_ms replica_lag_ms_max;
     bool page_cache;                        /* moldau.durability=page-cache */
     void (*trace)(const char *line);        /* structured log; may be NULL */
+    void (*protocol)(const char *line);     /* traced requests and answers; NULL: in the log */
     _Atomic int8_t log_level;               /* of what a broker traces (all of it is INFO): TRACE 0 ... FATAL 5 */
     /* What a handler needs of the static configuration, read once. */
     int32_t num_partitions, offsets_partitions, offsets_replication, default_replication;
@@ -113,6 +115,7 @@ struct broker {
     uint64_t serial;
     struct { uint64_t requests, bytes_in, refused, telemetry_pushes, telemetry_bytes, telemetry_metrics, telemetry_points, telemetry_unreadable; } metrics;
     struct { time_ns since; uint32_t told, untold; } refusals; /* of this minute, in the trace */
+    struct tracing *tracing;                /* tracing.h; NULL: nothing is traced */
     struct list held;                       /* struct request: came before this broker served */
     bool serves, stopping, settings_changed;
 };

@@ -1,6 +1,7 @@
 #include "broker/dispatch.h"
 #include "broker/broker.h"
 #include "broker/handlers.h"
+#include "broker/tracing.h"
 
 static const struct api_row rows[] = {
 #define API(key_, name_, min_, max_, handler_, flags_) \
@@ -79,8 +80,9 @@ void request_start(struct request *request) {
     }
     if (served) {
         /* Bytes behind the message are passed over, as Apache Kafka does: librdkafka's Metadata of all topics has three. */
-        size_t used;
+        size_t used = 0;
         enum err err = wire_decode(request->api->request, request->version, request->in, request->body, &request->arena, &used);
+        if (request->broker->tracing) trace_request(request, err, used);
         if (err) {
             request_refuse(request, err_text(err));
             return;
@@ -148,7 +150,10 @@ static enum frame_verdict on_frame(struct conn *conn, struct conn_slot *slot, st
     else list_push(&broker->held, &request->node);
     return FRAME_TAKEN;
 not_taken:
-    if (verdict == FRAME_REFUSED) broker->metrics.refused++;
+    if (verdict == FRAME_REFUSED) {
+        broker->metrics.refused++;
+        if (broker->tracing) trace_refused(client, &request->header, frame, err);
+    }
     request_free(request);
     return verdict;
 }

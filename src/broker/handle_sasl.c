@@ -6,6 +6,7 @@ void handle_sasl_handshake(struct request *request) {
     struct sasl_handshake_response out;
     sasl_handshake_response_init(&out);
     out.error_code = KAFKA_ILLEGAL_SASL_STATE;
+    if (request->version == 0) request->client->sends_tokens = true;
     request_reply(request, &out);
 }
 

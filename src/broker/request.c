@@ -2,6 +2,7 @@
 #include "broker/broker.h"
 #include "broker/dispatch.h"
 #include "broker/fanout.h"
+#include "broker/tracing.h"
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -39,20 +40,24 @@ static void answer(struct request *request, struct chain *chain) {
 void request_reply(struct request *request, const void *response) {
     struct chain chain;
     if (request->client->closed) {
+        if (request->is_traced) trace_tell(request->broker, trace_answer(request, NULL, "the connection has ended"));
         answer(request, NULL);
         return;
     }
+    const char *line = request->is_traced ? trace_answer(request, response, NULL) : NULL; /* before encoding empties the records */
     chain_init(&chain, &request->arena);
     if (!wire_response_frame(request->api, request->version, request->header.correlation_id, response, &chain)) {
         chain_clear(&chain);
         request_refuse(request, "the answer cannot be encoded, or is over budget");
         return;
     }
+    if (line) trace_tell(request->broker, line);
     chain_consume(&chain, FRAME_SIZE_BYTES); /* the connection writes it */
     answer(request, &chain);
 }
 
 void request_reply_nothing(struct request *request) {
+    if (request->is_traced) trace_tell(request->broker, trace_answer(request, NULL, "none is wanted"));
     answer(request, NULL);
 }
 
@@ -76,6 +81,7 @@ static void trace_refusal(struct request *request, const char *why) {
 void request_refuse(struct request *request, const char *why) {
     struct client *client = request->client;
     request->broker->metrics.refused++;
+    if (request->is_traced) trace_tell(request->broker, trace_answer(request, NULL, why));
     if (!client->closed) {
         trace_refusal(request, why);
         client->closed = true;

@@ -28,6 +28,7 @@ struct client {
     uint32_t listener;       /* index of the listener it came through */
     uint32_t exclusive;      /* requests under way that nothing may overlap: 0 or 1 */
     bool closed;             /* no more frames; answers go nowhere */
+    bool sends_tokens;       /* SaslHandshake of version 0 came: what follows is bare credentials, and nothing of it is traced */
     char software_name[40], software_version[24]; /* as ApiVersions told them, cut; empty: not told */
     char address[IO_ADDRESS_TEXT_MAX + 1]; /* "/1.2.3.4", as Kafka writes a client's host */
 };
@@ -47,6 +48,7 @@ struct request {
     struct request_header header;
     int16_t version;
     enum request_state state;
+    bool is_traced;
     void *in;                      /* the decoded request, in the arena */
     time_ns arrived;
     struct share *shares;          /* sent so far: their arenas go with the request */

@@ -1,4 +1,5 @@
 #include "meta/config_change.h"
+#include "wire/trace.h"
 #include <string.h>
 
 struct span config_list_edit(struct arena *arena, struct span list, struct span items, bool adds) {
@@ -28,6 +29,17 @@ struct span config_base_name(struct span name) {
     const uint8_t *dot = memchr(rest.data, '.', rest.size);
     if (!dot || dot == rest.data) return name;
     return (struct span){dot + 1, rest.size - (size_t)(dot + 1 - rest.data)};
+}
+
+bool config_is_open(struct span name) {
+    static const enum config_scope scopes[] = {SCOPE_BROKER, SCOPE_TOPIC, SCOPE_GROUP, SCOPE_CLIENT_METRICS};
+    bool is_known = false;
+    for (size_t i = 0; i < countof(scopes); i++) {
+        const struct config_key *key = config_find(scopes[i], scopes[i] == SCOPE_BROKER ? config_base_name(name) : name);
+        if (key && config_is_sensitive(scopes[i], key)) return false;
+        is_known |= key != NULL;
+    }
+    return is_known;
 }
 
 /* ---- what a running broker can take */
@@ -78,6 +90,22 @@ static bool check_cordoned(const struct config_view *view, struct span dirs, str
     return true;
 }
 
+bool config_check_trace(const struct config_key *key, struct span value, struct text *why) {
+    uint64_t apis[WIRE_TRACE_KEYS_MAX / 64];
+    bool is_list = key == config_key(KEY_moldau_trace_addresses) || key == config_key(KEY_moldau_trace_apis) || key == config_key(KEY_moldau_trace_clients);
+    if (is_list && value.size > TRACE_LIST_BYTES_MAX) {
+        text_add(why, "%s: longer than %d bytes", key->name, TRACE_LIST_BYTES_MAX);
+        return false;
+    }
+    if (key != config_key(KEY_moldau_trace_apis)) return true;
+    char wrong_bytes[256];
+    struct text wrong;
+    text_init(&wrong, wrong_bytes, sizeof wrong_bytes);
+    if (wire_trace_apis(value, apis, &wrong)) return true;
+    text_add(why, "%s: %s", key->name, wrong_bytes);
+    return false;
+}
+
 /* host:number, ... */
 static bool are_overrides(struct span list) {
     for (struct span one; config_list_next(&list, &one);) {
@@ -92,6 +120,7 @@ static bool are_overrides(struct span list) {
 static bool check_alone(const struct config_view *view, const struct config_key *key, struct span value, struct text *why) {
     int64_t number = -1;
     bool is_number = config_parse_integer(value, &number);
+    if (!config_check_trace(key, value, why)) return false;
     if (key == config_key(KEY_max_connections_per_ip_overrides) && !are_overrides(value)) {
         text_add(why, "%s: a list of host:number is wanted", key->name);
         return false;

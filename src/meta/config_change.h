@@ -19,6 +19,13 @@ struct span config_list_edit(struct arena *arena, struct span list, struct span 
 /* `listener.name.NAME.KEY` speaks of KEY on one listener only: this KEY; any other name as it is. */
 struct span config_base_name(struct span name);
 
+/* May a key of moldau.trace. have this value? Of other keys: yes. False: `why` gets a sentence. */
+enum { TRACE_LIST_BYTES_MAX = 1000 };
+must_use bool config_check_trace(const struct config_key *key, struct span value, struct text *why);
+
+/* May the value of a setting of that name be shown, whatever it belongs to? Of names that are not known: no. */
+bool config_is_open(struct span name);
+
 /* May only be set for one broker, not for all of them. */
 bool config_is_for_one_broker(const struct config_key *key);
 

@@ -5,25 +5,44 @@
 #include "server/config_verb.h"
 #include "server/server.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { WHY_BYTES = 1024, WARNINGS_BYTES = 8192, OFFLOAD_THREADS = 4 };
+enum { TIME_BYTES = 80, WHY_BYTES = 1024, WARNINGS_BYTES = 8192, OFFLOAD_THREADS = 4 };
 
 /* ---- one line for each event, to standard error; what is for the user goes to standard output ------------------------- */
 
-static void trace_line(const char *line) {
+static void time_text(char out[TIME_BYTES]) {
     struct timespec now;
     struct tm parts;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &parts);
-    fprintf(stderr, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ moldau: %s\n", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
-            parts.tm_min, parts.tm_sec, now.tv_nsec / 1000000, line);
+    snprintf(out, TIME_BYTES, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
+             parts.tm_min, parts.tm_sec, now.tv_nsec / 1000000);
+}
+
+static void trace_line(const char *line) {
+    char now[TIME_BYTES];
+    time_text(now);
+    fprintf(stderr, "%s moldau: %s\n", now, line);
+}
+
+/* Traced requests and answers, in a file of their own: appended whole, from any shard, so that it may be cut by others. */
+static int protocol_file = -1;
+
+static void protocol_line(const char *line) {
+    char now[TIME_BYTES], newline[] = "\n";
+    time_text(now);
+    strcat(now, " ");
+    struct iovec pieces[] = {{now, strlen(now)}, {(void *)(uintptr_t)line, strlen(line)}, {newline, 1}};
+    if (writev(protocol_file, pieces, countof(pieces)) < 0) return; /* a full disk ends the trace, not the node */
 }
 
 static int sentence(const char *what) {
@@ -95,6 +114,11 @@ static int run_server(struct settings *settings) {
         setrlimit(RLIMIT_NOFILE, &files);
     }
     pool_init(&node_pool, 0, 0);
+    /* For its owner only: it may show what clients write. */
+    if (settings->trace_file[0] && (protocol_file = open(settings->trace_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) < 0) {
+        text_add(&why, "moldau.trace.file: %s: %s", settings->trace_file, strerror(errno));
+        return sentence(why.bytes);
+    }
     for (uint32_t i = 0; i < shards; i++) {
         pool_init(&io_pools[i], 0, 64);
         struct io_options options = {.backend = settings->backend, .offload_threads = OFFLOAD_THREADS, .pool = &io_pools[i]};
@@ -106,7 +130,8 @@ static int run_server(struct settings *settings) {
     }
     uint64_t descriptors = getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY ? files.rlim_cur : 0;
     struct server_options options = {.descriptors_max = descriptors, .settings = settings, .ios = ios, .shards = shards, .files = io_files_real(), .pool = &node_pool,
-                                     .shard_pool_bytes = (size_t)(memory / shards), .trace = trace_line, .on_ready = on_ready, .on_stopped = on_stopped};
+                                     .shard_pool_bytes = (size_t)(memory / shards), .trace = trace_line,
+                                     .protocol = protocol_file < 0 ? NULL : protocol_line, .on_ready = on_ready, .on_stopped = on_stopped};
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);

@@ -294,6 +294,7 @@ static void read_node(struct server *server) {
     node->replica_lag_ms_max = config_number(&view, KEY_replica_lag_time_max_ms);
     node->page_cache = settings->page_cache;
     node->trace = server->options.trace;
+    node->protocol = server->options.protocol;
     node->log_level = 2;
     node->num_partitions = (int32_t)config_number(&view, KEY_num_partitions);
     node->default_replication = (int32_t)config_number(&view, KEY_default_replication_factor);

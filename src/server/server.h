@@ -22,6 +22,7 @@ struct server_options {
     uint64_t descriptors_max;            /* of the process, 0: no limit */
     struct pool **shard_pools;           /* NULL: made here */
     void (*trace)(const char *line);     /* structured log; may be NULL */
+    void (*protocol)(const char *line);  /* traced requests and answers, from any shard; NULL: they go to `trace` */
     void (*on_ready)(void *context);     /* this broker is unfenced and serves, once */
     void (*on_stopped)(void *context, bool clean, const char *why); /* all is closed but the memory; why: NULL or a sentence */
     void *context;

@@ -195,6 +195,14 @@ static bool read_reserve(struct reading *reading) {
     return true;
 }
 
+static bool read_trace(struct reading *reading) {
+    static const enum config_id lists[] = {KEY_moldau_trace_addresses, KEY_moldau_trace_apis, KEY_moldau_trace_clients};
+    for (size_t i = 0; i < countof(lists); i++)
+        if (!config_check_trace(config_key(lists[i]), config_text(&reading->view, lists[i], NULL), reading->why)) return false;
+    if (copy(reading->out->trace_file, sizeof reading->out->trace_file, config_text(&reading->view, KEY_moldau_trace_file, NULL))) return true;
+    return fail(reading, KEY_moldau_trace_file, "is too long");
+}
+
 bool settings_read(struct settings *out, const struct config_values *values, struct text *why, struct text *warnings) {
     struct reading reading = {.out = out, .view = {.values = values, .broker = -1}, .why = why};
     memset(out, 0, sizeof *out);
@@ -203,7 +211,7 @@ bool settings_read(struct settings *out, const struct config_values *values, str
     if (!config_values_validate(values, why)) return false;
     out->node = (broker_id)number(&reading, KEY_node_id);
     reading.view.broker = out->node;
-    if (!refuse_security(&reading) || !read_roles(&reading) || !read_listeners(&reading) || !read_overrides(&reading) || !read_dirs(&reading) || !read_reserve(&reading)) return false;
+    if (!refuse_security(&reading) || !read_roles(&reading) || !read_listeners(&reading) || !read_overrides(&reading) || !read_dirs(&reading) || !read_reserve(&reading) || !read_trace(&reading)) return false;
     struct span rack = config_text(&reading.view, KEY_broker_rack, NULL);
     if (!copy(out->rack, sizeof out->rack, rack)) return fail(&reading, KEY_broker_rack, "is too long");
     if (!copy(out->voters, sizeof out->voters, config_text(&reading.view, KEY_controller_quorum_voters, NULL))) return fail(&reading, KEY_controller_quorum_voters, "is too long");

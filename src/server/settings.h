@@ -25,6 +25,7 @@ struct settings {
     uint32_t override_count;
     char voters[4096];                       /* controller.quorum.voters */
     bool page_cache;
+    char trace_file[LOG_PATH_MAX];           /* empty: the log */
     uint32_t shards;                         /* 0: one for each core */
     uint64_t memory_bytes;                   /* 0: by the machine's */
     uint64_t disk_reserve_bytes;             /* UINT64_MAX: by the disk's */

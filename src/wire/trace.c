@@ -3,7 +3,10 @@
 #include <string.h>
 #include <strings.h>
 
-enum { MARK_BYTES = 24 /* room kept for the word that a line was cut */ };
+enum {
+    MARK_BYTES = 24,                       /* room kept for the word that a line was cut */
+    UNKNOWN_KEY = WIRE_TRACE_KEYS_MAX - 1, /* the bit of all keys that are no API's      */
+};
 
 /* ---- which */
 
@@ -25,7 +28,7 @@ static bool is_named(const struct wire_api *api, struct span name) {
 }
 
 bool wire_trace_apis(struct span list, uint64_t apis[WIRE_TRACE_KEYS_MAX / 64], struct text *why) {
-    static_assert((int)API_COUNT <= (int)WIRE_TRACE_KEYS_MAX, "a bit for each API");
+    static_assert((int)API_COUNT <= (int)UNKNOWN_KEY, "a bit for each API");
     memset(apis, 0, sizeof(uint64_t) * (WIRE_TRACE_KEYS_MAX / 64));
     for (struct span name; list_next(&list, &name);) {
         bool all = span_equal(name, SPAN_LITERAL("*")), found = all || name.size == 0;
@@ -34,6 +37,7 @@ bool wire_trace_apis(struct span list, uint64_t apis[WIRE_TRACE_KEYS_MAX / 64], 
             apis[key / 64] |= UINT64_C(1) << key % 64;
             found = true;
         }
+        if (all) apis[UNKNOWN_KEY / 64] |= UINT64_C(1) << UNKNOWN_KEY % 64;
         if (found) continue;
         text_add(why, "\"%.*s\" is no API; names are Produce, Fetch, Metadata and so on, with commas between, or * for all", (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
         return false;
@@ -52,7 +56,8 @@ static bool list_takes(struct span list, struct span value) {
 }
 
 bool wire_trace_takes(const struct wire_trace_filter *filter, int16_t key, struct span client_id, struct span address) {
-    if (key < 0 || key >= WIRE_TRACE_KEYS_MAX || !(filter->apis[key / 64] >> key % 64 & 1)) return false;
+    if (key < 0 || key >= API_COUNT) key = UNKNOWN_KEY;
+    if (!(filter->apis[key / 64] >> key % 64 & 1)) return false;
     return list_takes(filter->clients, client_id) && list_takes(filter->addresses, address);
 }
 

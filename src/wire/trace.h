@@ -16,7 +16,7 @@ struct wire_trace_filter {
     uint64_t apis[WIRE_TRACE_KEYS_MAX / 64];  /* a bit for each key                                */
     struct span clients, addresses;           /* borrows: lists with commas between; empty: all    */
 };
-/* Names of APIs with commas between, in any case of letters; * is all of them. False: `why` says which is none. */
+/* Names of APIs with commas between, in any case of letters; * is all of them, and keys that are none. False: `why` says which is none. */
 must_use bool wire_trace_apis(struct span list, uint64_t apis[WIRE_TRACE_KEYS_MAX / 64], struct text *why);
 /* `client_id` null: the client told none, and only an empty list takes it. `address` is without its port. */
 bool wire_trace_takes(const struct wire_trace_filter *filter, int16_t key, struct span client_id, struct span address);
