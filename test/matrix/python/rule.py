@@ -1,0 +1,54 @@
+"""What the three Python drivers share: the rule of a record, the records that are unlike others, the last line."""
+import json
+import sys
+import threading
+
+START_MS = 1700000000000
+ODD = [(b"\x00\xff", b"v0", START_MS, [("a", b"a"), ("b", b""), ("a", b"b")]), (None, b"v1", START_MS + 1, []), (b"k2", None, START_MS + 2, []),
+       (b"", b"", START_MS + 3, [])]
+NULL_HEADER = [(b"k", b"v", START_MS, [("n", None)])]
+
+
+def key(i):
+    return b"key-%d" % i
+
+
+def value(i):
+    return b"value-%d-" % i + b"abc" * (i % 100)
+
+
+def hexadecimal(data):
+    return None if data is None else bytes(data).hex()
+
+
+def as_json(key, value, timestamp, headers):
+    return {"k": hexadecimal(key), "v": hexadecimal(value), "t": timestamp, "h": [[name, hexadecimal(data)] for name, data in headers or []]}
+
+
+class Seen:
+    """The numbers that the members of a group have read, and the ends."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.counts, self.ends = {}, 0
+
+    def add(self, value):
+        with self.lock:
+            if value == b"end":
+                self.ends += 1
+            else:
+                self.counts[value] = self.counts.get(value, 0) + 1
+
+    def answer(self, **more):
+        return dict(more, seen=len(self.counts), most=max(self.counts.values(), default=0))
+
+
+def main(capabilities):
+    """Calls capabilities[CAPABILITY](bootstrap, topic, group, argument), prints what it answers."""
+    bootstrap, capability, topic, group, *rest = sys.argv[1:]
+    try:
+        answer = capabilities[capability](bootstrap, topic, group, rest[0] if rest else None)
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}".replace("\n", " "), file=sys.stderr)
+        sys.exit(1)
+    print(json.dumps(answer or {}), flush=True)
