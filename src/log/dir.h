@@ -57,6 +57,14 @@ static inline void dirs_mark_dirty(struct log_dirs *dirs, enum checkpoint_kind k
     if (!(atomic_load_explicit(&dirs->dirty, memory_order_relaxed) & bit)) atomic_fetch_or(&dirs->dirty, bit);
 }
 
+/* So many bytes more were written since the space was measured; or there is none, as the disk just said. */
+static inline void dir_takes(struct log_dir *dir, uint64_t bytes) {
+    uint64_t had = atomic_load_explicit(&dir->available, memory_order_relaxed);
+    while (had != UINT64_MAX && !atomic_compare_exchange_weak_explicit(&dir->available, &had, had > bytes ? had - bytes : 0, memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+static inline void dir_is_full(struct log_dir *dir) { atomic_store_explicit(&dir->available, 0, memory_order_relaxed); }
+
 /* Writes `path`.tmp, syncs it, renames it to path and syncs the folder: whole or not at all. */
 must_use enum err file_replace(struct io_files files, const char *folder, const char *name, const void *bytes, size_t size);
 /* All of a small file. ERR_NOT_FOUND; ERR_LIMIT: larger than size_max. The bytes are the caller's, with a 0 behind. */

@@ -330,6 +330,7 @@ static void carry_out(struct round *round) {
     round->write.disk.offset = round->segment->written;
     round->write.disk.chain = &round->chain;
     log->store->metrics.writes++;
+    dir_takes(log->dir, round->chain.bytes);
     io_submit(log->store->shard->io, &round->write);
 }
 
