@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "broker/topic.h"
 #include "wire/batch.h"
+#include <string.h>
 
 /* ---- finding and making ------------------------------------------------------------------------------------- */
 
@@ -49,11 +50,14 @@ static void everyone_looks_again(struct partition *partition) {
     broker_wants_turn_end(partition->broker);
 }
 
+/* Of a failed disk the log does not come back in this process. One that had no room, or no memory, is opened again by the next
+ * request, which verifies it anew; until then whoever waits is told the same. */
 static void log_failed(struct log_owner *owner, struct log *log, enum err err) {
     struct partition *partition = container_of(owner, struct partition, log_owner);
     broker_trace(partition->broker, "partition %.*s-%d: its log has failed: %s", (int)partition->topic->name.size,
                  (const char *)partition->topic->name.data, partition->index, err_text(err));
     partition->unusable = KAFKA_KAFKA_STORAGE_ERROR;
+    partition->may_open_again = log_failure_passes(err);
     everyone_looks_again(partition);
 }
 
@@ -75,6 +79,17 @@ static void step(struct partition *partition, struct replica_event *event) {
     event->now_ms = shard_now(partition->broker->shard) / NS_PER_MS;
     replica_leader_step(&partition->leader, event, &effects);
     carry_out(partition, &effects);
+}
+
+/* Before the next request of a partition whose log has failed and may be opened again: leadership is taken up anew, from
+ * where the log then ends. */
+static void try_again(struct partition *partition) {
+    if (!partition->may_open_again || partition->is_deleting) return;
+    partition->may_open_again = false;
+    partition->unusable = KAFKA_NONE;
+    partition->epoch = -1;
+    struct replica_event event = {.type = REPLICA_RESIGN};
+    step(partition, &event);
 }
 
 static void tell_cut(struct partition *partition) {
@@ -128,15 +143,41 @@ struct partition *partition_find(struct broker *broker, struct uuid topic_id, pa
     return found ? MAP_ITEM(found, struct partition, node) : NULL;
 }
 
+/* Where a replica of this broker that has no log yet shall have it; NULL: nowhere, its directory has failed. Of a directory
+ * that could not be read at the start not even the id is known: then what lies in none of the others may lie in it, and is
+ * not made a second time. Only what was created in this life of the broker (each start begins a new epoch) surely is not. */
+static struct log_dir *place_for(const struct broker *broker, const struct image_partition *state, const char *topic) {
+    struct log_dirs *dirs = broker->node->dirs;
+    struct log_dir *dir = log_dirs_find(dirs, topic, state->index);
+    int32_t replica = image_replica_index(state, broker->node->id);
+    if (!dir && replica >= 0) dir = log_dirs_by_id(dirs, image_directory(state, (uint32_t)replica));
+    if (dir) return log_dir_is_online(dir) ? dir : NULL;
+    bool is_new = state->leader_epoch == 0;
+    for (uint32_t i = 0; i < log_dirs_count(dirs) && !is_new; i++)
+        if (!log_dir_is_online(log_dirs_at(dirs, i))) return NULL;
+    return log_dirs_emptiest(dirs);
+}
+
+/* Is this broker's replica in a directory that cannot be used? */
+static bool is_out_of_reach(const struct broker *broker, const struct image_topic *topic, const struct image_partition *state) {
+    char name[LOG_TOPIC_BYTES_MAX + 1];
+    if (topic->name.size > LOG_TOPIC_BYTES_MAX || image_replica_index(state, broker->node->id) < 0) return false;
+    memcpy(name, topic->name.data, topic->name.size);
+    name[topic->name.size] = 0;
+    return place_for(broker, state, name) == NULL;
+}
+
 struct partition *partition_get(struct broker *broker, struct uuid topic_id, partition_index index, enum kafka_error *why) {
     struct partition *known = partition_find(broker, topic_id, index);
     if (known) {
+        try_again(known);
         *why = known->unusable;
         return known->unusable ? NULL : known;
     }
     const struct image_topic *topic = image_topic_by_id(broker->image, topic_id);
     const struct image_partition *state = topic ? image_partition(topic, index) : NULL;
     *why = !topic ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION : !state ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION : KAFKA_NOT_LEADER_OR_FOLLOWER;
+    if (state && state->leader < 0 && is_out_of_reach(broker, topic, state)) *why = KAFKA_KAFKA_STORAGE_ERROR;
     if (!state || state->leader != broker->node->id) return NULL;
     *why = KAFKA_KAFKA_STORAGE_ERROR;
     struct partition *partition = POOL_NEW(broker->shard->pool, struct partition);
@@ -158,10 +199,7 @@ struct partition *partition_get(struct broker *broker, struct uuid topic_id, par
     if (topic->name.size > LOG_TOPIC_BYTES_MAX) goto fail;
     memcpy(name, topic->name.data, topic->name.size);
     name[topic->name.size] = 0;
-    struct log_dir *dir = log_dirs_find(broker->node->dirs, name, index);
-    int32_t replica = image_replica_index(state, broker->node->id);
-    if (!dir && replica >= 0) dir = log_dirs_by_id(broker->node->dirs, image_directory(state, (uint32_t)replica));
-    if (!dir) dir = log_dirs_emptiest(broker->node->dirs);
+    struct log_dir *dir = place_for(broker, state, name);
     if (!dir) goto fail;
     struct log_spec spec = {.dir = dir, .topic = name, .partition = index, .topic_id = topic_id, .create = true,
                             .config = settings->log, .owner = &partition->log_owner};
@@ -189,7 +227,7 @@ static enum kafka_error ready(struct partition *partition) {
     const struct image_partition *state = state_of(partition);
     if (!state || partition->is_deleting) return KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
     if (state->leader != partition->broker->node->id) return KAFKA_NOT_LEADER_OR_FOLLOWER;
-    if ((partition->epoch != state->leader_epoch || partition->leader.partition_epoch != state->partition_epoch) &&
+    if ((partition->epoch != state->leader_epoch || partition->leader.partition_epoch != state->partition_epoch || !partition->leader.leading) &&
         !lead(partition, state))
         return KAFKA_KAFKA_STORAGE_ERROR;
     return KAFKA_NONE;

@@ -32,6 +32,7 @@ struct partition {
     struct list internal;           /* who hosts a coordinator here: partition_listener.node */
     leader_epoch epoch;             /* as told to the log and the machine; -1: not yet */
     enum kafka_error unusable;      /* KAFKA_KAFKA_STORAGE_ERROR once the log has failed */
+    bool may_open_again;            /* the next request tries it */
     uint32_t waiting;               /* items that wait on the log's opening */
     bool is_deleting;
     bool damage_told, cut_told;     /* to the operator, once */

@@ -199,6 +199,11 @@ void log_fail(struct log *log, enum err err) {
     if (log->state == LOG_DELETED) return;
     log_due(log);
     if (log->state == LOG_FAILED) return;
+    if (err == ERR_NO_SPACE) { /* what was measured is no longer so */
+        dir_is_full(log->dir);
+        store_arm_second(log->store);
+    }
+    if (err == ERR_IO) dirs_mark_dirty(log->store->dirs, CHECKPOINT_HIGH_WATERMARK); /* soon written: can the directory still be? */
     log->state = LOG_FAILED;
     log->failure = err;
     log->clean = false;
@@ -335,6 +340,7 @@ static void next_when_open(struct log *log) {
     if (log->change != CHANGE_NONE) { next_change(log); if (log->change != CHANGE_NONE || log->job) return; }
     if (!list_is_empty(&log->waits)) log_tell_all(&log->waits, ERR_NONE);
     if (log->state != LOG_OPEN || log->job || log->change != CHANGE_NONE) return;
+    persist_ahead(log);
     retain_start_moved(log);
     if (body->trash_count && retain_remove(log)) return;
     if (persist_seal(log)) return;
@@ -364,6 +370,8 @@ void log_next(struct log *log) {
 
 /* ---- Opening */
 
+bool log_failure_passes(enum err err) { return err == ERR_NO_SPACE || err == ERR_NO_MEMORY || err == ERR_BUSY; }
+
 enum err log_open(struct log *log, struct log_wait *wait) {
     assert(!log->retired);
     if (log->change == CHANGE_CLOSE || log->change == CHANGE_DELETE || log->state == LOG_DELETED) return ERR_CLOSED;
@@ -371,8 +379,7 @@ enum err log_open(struct log *log, struct log_wait *wait) {
         log_touch(log);
         return ERR_NONE;
     }
-    bool passes = log->failure == ERR_NO_SPACE || log->failure == ERR_NO_MEMORY || log->failure == ERR_BUSY;
-    if (log->state == LOG_FAILED && !passes) return log->failure;
+    if (log->state == LOG_FAILED && !log_failure_passes(log->failure)) return log->failure;
     if (log->state == LOG_CLOSED && !log_dir_is_online(log->dir)) return ERR_IO;
     if (wait) list_push(&log->waits, &wait->node);
     else log->wants_background = true;

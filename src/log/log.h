@@ -204,6 +204,8 @@ must_use enum err log_new(struct log **out, struct log_store *store, const struc
 
 /* ERR_NONE: it is open, and stays so during this turn (and while anything waits on it). ERR_AGAIN: `wait` is called. */
 must_use enum err log_open(struct log *log, struct log_wait *wait);
+/* May a log that failed with this error be opened again, which verifies it anew? Room and memory come back, a disk does not. */
+bool log_failure_passes(enum err err);
 /* While held, an idle log is not closed. Counted. */
 void log_hold(struct log *log);
 void log_release(struct log *log);

@@ -114,6 +114,7 @@ struct log_body {
     log_offset snapshots[2];      /* of checkpoints, the newer first: -1 none; older ones are deleted */
     time_ms unflushed_since_ms;   /* -1: nothing */
     time_ms roll_jitter_ms;
+    time_ns ahead_at;             /* when room was last asked for ahead; 0: never */
     log_offset end_last_second;   /* of a log with room: where it was when the last second ended */
     bool checkpoint_wanted, roll_wanted;
     struct cleaner *cleaner;      /* compacts the log; NULL: nobody does */
@@ -277,6 +278,7 @@ void capture_free(struct log *log);
 bool persist_checkpoint(struct log *log);     /* with the capture, after its round. False: nothing to do now */
 bool persist_seal(struct log *log);           /* the oldest segment that is not active and not sealed */
 void persist_close(struct log *log);
+void persist_ahead(struct log *log);          /* sees to the room ahead of a metadata log; beside whatever else it does */
 
 /* ---- cleaner.c */
 void cleaner_look(struct log_store *store);   /* starts to compact the dirtiest log, if one is dirty enough */

@@ -19,6 +19,7 @@ struct persist_job {
     uint8_t *snapshot;            /* NULL: none, then the recovery point stays            */
     uint32_t snapshot_bytes;
     bool has_snapshot, epochs_changed;
+    bool is_synced;               /* the data are; what failed came after                 */
     char *epochs;
     size_t epochs_size, epochs_capacity;
     log_offset old_snapshot;      /* -1: none goes                                        */
@@ -61,6 +62,7 @@ static enum err persist_run(struct log_job *job, struct io_files files) {
     }
     if (!err && p->trim) err = err_from_errno(files.vtable->truncate(files.self, p->file, p->size));
     if (!err && p->data) err = err_from_errno(files.vtable->sync_data(files.self, p->file));
+    p->is_synced = !err;
     path_of_offset(path, folder, p->base, ".index");
     if (!err) err = index_file_write(&p->by_offset, files, path, p->by_offset.first, p->sync);
     path_of_offset(path, folder, p->base, ".timeindex");
@@ -185,6 +187,16 @@ static void finish_close(struct log *log) {
     log->store->metrics.closes++;
 }
 
+/* A full disk has no room for what is written beside the data. Those are synced, so the log goes on, and tries it again. */
+static bool can_wait(struct log *log, const struct persist_job *p) {
+    struct log_body *body = log->body;
+    if (p->job.err != ERR_NO_SPACE || !p->is_synced || p->why == PERSIST_CLOSE || !body) return false;
+    body->epochs.changed |= p->epochs_changed;
+    if (p->why == PERSIST_SEAL) store_retry(log->store);
+    else if (body->appended_since_checkpoint < log->store->options.checkpoint_bytes_min) body->appended_since_checkpoint = log->store->options.checkpoint_bytes_min;
+    return true;
+}
+
 static void persist_finish(struct log_job *job) {
     struct persist_job *p = container_of(job, struct persist_job, job);
     struct log *log = job->log;
@@ -194,8 +206,9 @@ static void persist_finish(struct log_job *job) {
     struct segment *segment = log->body ? log_segment_of(log, p->base, NULL) : NULL;
     log->job = NULL;
     if (err) {
+        bool waits = can_wait(log, p);
         persist_free(p);
-        log_fail(log, err);
+        if (!waits) log_fail(log, err);
         return;
     }
     assert(segment && segment->base == p->base);
@@ -315,4 +328,51 @@ void persist_close(struct log *log) {
     }
     log->state = LOG_CLOSING;
     job_start(&p->job);
+}
+
+/* ---- Room in advance. The metadata must go on where the disk is full, or the node ends: the file of their log is always
+ * some MiB ahead of what is written to it, which lasts a quiet node for hours. Its size says nothing of that. */
+enum { AHEAD_BYTES = 4 << 20, AHEAD_BYTES_MIN = 3 << 20, AHEAD_EVERY_S = 1 };
+
+struct ahead_job {
+    struct log_job job;
+    struct io_file *file;         /* holds a count */
+    log_offset base;
+    uint64_t from, size;
+};
+
+static enum err ahead_run(struct log_job *job, struct io_files files) {
+    struct ahead_job *ahead = container_of(job, struct ahead_job, job);
+    return err_from_errno(files.vtable->allocate(files.self, ahead->file, ahead->from, ahead->size));
+}
+
+static void ahead_finish(struct log_job *job) {
+    struct ahead_job *ahead = container_of(job, struct ahead_job, job);
+    struct log *log = job->log;
+    struct segment *segment = log_segment_of(log, ahead->base, NULL);
+    if (!job->err && segment && segment->base == ahead->base && !segment->sealed) segment->allocated = ahead->from + ahead->size;
+    io_file_drop(ahead->file);
+    job_free(job);
+    if (--log->body->reads == 0) log_due(log);
+}
+
+void persist_ahead(struct log *log) {
+    struct log_body *body = log->body;
+    struct segment *active = log_active(log);
+    uint64_t from = active->allocated > active->written ? active->allocated : active->written;
+    time_ns now = io_now(log->store->shard->io);
+    if (!log->config.verify_from_start || !active->made || !active->file || log->store->stopping || log->change != CHANGE_NONE) return;
+    if (from >= active->written + AHEAD_BYTES_MIN || (body->ahead_at && now - body->ahead_at < AHEAD_EVERY_S * NS_PER_S)) return;
+    struct ahead_job *ahead = job_new(log->store, log, sizeof *ahead);
+    if (!ahead) return;
+    body->ahead_at = now;
+    ahead->job.run = ahead_run;
+    ahead->job.finish = ahead_finish;
+    ahead->job.beside = true;
+    ahead->file = io_file_hold(active->file);
+    ahead->base = active->base;
+    ahead->from = from;
+    ahead->size = active->written + AHEAD_BYTES - from;
+    body->reads++;
+    job_start(&ahead->job);
 }

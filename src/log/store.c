@@ -300,7 +300,7 @@ static enum err checkpoint_run(struct log_job *job, struct io_files files) {
             enum err err = write_lines(round, files, dirs->dirs[dir].path, (enum checkpoint_kind)kind, &round->lines[dir * CHECKPOINT_KINDS + kind]);
             if (!err) continue;
             worst = err;
-            round->failed[dir] = err == ERR_IO;
+            round->failed[dir] = err == ERR_IO || err == ERR_NOT_FOUND;
             break;
         }
     }

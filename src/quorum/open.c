@@ -19,7 +19,7 @@ static void log_is_durable(struct log_owner *owner, struct log *log) {
 static void log_has_failed(struct log_owner *owner, struct log *log, enum err err) {
     struct quorum *quorum = container_of(owner, struct quorum, log_owner);
     (void)log;
-    quorum_fail(quorum, "the metadata log in %s has failed: %s", quorum->directory, err_text(err));
+    quorum_fail(quorum, "the metadata log in %s has failed: %s; the node stops", quorum->directory, err_text(err));
 }
 
 /* ---- Loading: log, then the snapshot's control records, then the log's */
