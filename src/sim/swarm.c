@@ -34,7 +34,10 @@ struct command {
     const char *seeds_file;
 };
 
-struct totals { uint64_t passed, failed, events, crashes, cuts, faults, acknowledged, twice; };
+struct totals {
+    uint64_t passed, failed, events, crashes, cuts, faults, acknowledged, twice;
+    uint64_t events_least, broken_least; /* of one seed that passed: its events; its crashes and cuts */
+};
 
 /* ---- One run */
 static struct run *running; /* for the handler of a panic: this process runs one seed at a time */
@@ -154,8 +157,14 @@ static uint64_t run_some(const struct command *command, uint64_t first, uint64_t
         totals->faults += result.faults;
         totals->acknowledged += result.acknowledged;
         totals->twice += told && seed % HASH_CHECK_ONE_IN == 0;
-        if (told && result.ok && !result.differs) totals->passed++;
-        else totals->failed++;
+        if (told && result.ok && !result.differs) {
+            uint64_t broken = (uint64_t)result.crashes + result.cuts;
+            if (totals->passed == 0 || result.events < totals->events_least) totals->events_least = result.events;
+            if (totals->passed == 0 || broken < totals->broken_least) totals->broken_least = broken;
+            totals->passed++;
+        } else {
+            totals->failed++;
+        }
         if (!told) break;
     }
     close(pipes[0]);
@@ -313,6 +322,8 @@ int main(int argc, char **argv) {
            command.regressions ? "regressions" : command.what->name, (unsigned long long)totals.events, (unsigned long long)totals.crashes,
            (unsigned long long)totals.cuts, (unsigned long long)totals.faults, (unsigned long long)totals.acknowledged,
            (unsigned long long)totals.twice, seconds > 0 ? (double)totals.events / seconds : 0.0);
+    printf("in no seed fewer than %llu events, and %llu crashes and cuts\n", (unsigned long long)totals.events_least,
+           (unsigned long long)totals.broken_least);
     printf("%llu passed, %llu failed\n", (unsigned long long)totals.passed, (unsigned long long)totals.failed);
     return totals.failed ? 1 : 0;
 }
