@@ -14,11 +14,13 @@ struct core {
     struct turn_hook *hooks, *hooks_last;
     uint64_t touched;                     /* shards that were sent to and not yet told; the sender's      */
     struct mailbox *to;                   /* owns: one for each shard, by index                           */
+    struct shard_times times;
     struct pool made_pool;                /* used when the caller brought none                            */
     bool makes_pool;
     char apart[64];
     _Atomic uint64_t mail;                /* shards whose mailbox to this one has something               */
     _Atomic bool asleep;                  /* in, or about to be in, a wait of its io                      */
+    _Atomic(struct message *) posted;     /* by threads that are no shards: the newest first              */
 };
 
 struct shard_group {
@@ -123,6 +125,31 @@ static void tell_others(struct core *core) {
     core->touched = still;
 }
 
+void shard_post(struct shard_group *group, uint32_t to, struct message *message) {
+    assert(to < group->count);
+    struct core *target = group->cores[to];
+    message->from = 0;
+    message->next = atomic_load(&target->posted);
+    while (!atomic_compare_exchange_weak(&target->posted, &message->next, message)) {}
+    io_wake(target->shard.io);
+}
+
+static uint32_t run_posted(struct core *core) {
+    uint32_t ran = 0;
+    if (!atomic_load_explicit(&core->posted, memory_order_acquire)) return 0;
+    struct message *message = atomic_exchange(&core->posted, NULL), *oldest = NULL;
+    for (struct message *next; message; message = next) {
+        next = message->next;
+        message->next = oldest;
+        oldest = message;
+    }
+    for (struct message *next; oldest; oldest = next, ran++) {
+        next = oldest->next;
+        oldest->run(&core->shard, oldest);
+    }
+    return ran;
+}
+
 static uint32_t run_mail(struct core *core) {
     struct shard_group *group = core->shard.group;
     uint32_t ran = 0;
@@ -208,13 +235,21 @@ static uint32_t run_rest(struct core *core) {
 
 /* ---- The turn */
 static bool has_work(const struct core *core) {
-    return core->own || core->hooks || atomic_load(&core->mail);
+    return core->own || core->hooks || atomic_load(&core->mail) || atomic_load(&core->posted);
 }
 
 time_ns shard_next_deadline(const struct shard *shard) {
     const struct core *core = container_of(shard, const struct core, shard);
     const struct heap_node *first = heap_first(&core->timers);
     return has_work(core) ? 0 : first ? first->key : INT64_MAX;
+}
+
+/* Turns in which nothing ran are wake-ups, and not counted. */
+static void count_turn(struct core *core) {
+    time_ns took = io_now_precise(core->shard.io) - shard_now(&core->shard);
+    core->times.turns++;
+    core->times.busy_ns += took > 0 ? (uint64_t)took : 0;
+    histogram_add(&core->times.turn, took);
 }
 
 uint32_t shard_turn(struct shard *shard, time_ns deadline) {
@@ -225,11 +260,15 @@ uint32_t shard_turn(struct shard *shard, time_ns deadline) {
     uint32_t ran = io_turn(shard->io, wanted < deadline ? wanted : deadline);
     atomic_store(&core->asleep, false);
     ran += run_mail(core);
+    ran += run_posted(core);
     ran += run_timers(core);
     ran += run_rest(core);
     if (core->touched) tell_others(core);
+    if (ran > 0) count_turn(core);
     return ran;
 }
+
+const struct shard_times *shard_times_of(const struct shard *shard) { return &container_of(shard, const struct core, shard)->times; }
 
 static void loop(struct shard *shard) {
     struct shard_group *group = shard->group;

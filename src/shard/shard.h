@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "base/containers.h"
+#include "base/histogram.h"
 #include "io/io.h"
 
 struct shard;
@@ -72,6 +73,15 @@ void shard_stop(struct shard_group *group); /* from any thread: the loops end af
  * at the end of the sender's turn. Never refused: the sender holds the message, so the ring's overflow is a list of the sender's own, bounded by what
  * it has in flight; it drains in order as the other side makes room. */
 void shard_send(struct shard *from, uint32_t to, struct message *message);
+/* From a thread that is no shard: runs on that shard, soon; its `from` means nothing. Never from a turn of a shard. */
+void shard_post(struct shard_group *group, uint32_t to, struct message *message);
+
+/* How the loop does: on its own thread only. A turn's time begins when its wait is over. */
+struct shard_times {
+    uint64_t turns, busy_ns;
+    struct histogram turn;
+};
+const struct shard_times *shard_times_of(const struct shard *shard);
 
 static inline time_ns shard_now(const struct shard *shard) { return io_now(shard->io); }
 static inline time_ms shard_wall(const struct shard *shard) { return io_wall(shard->io); }
