@@ -101,7 +101,9 @@ static void partition_changed(void *context, const struct image_topic *topic, co
 
 static void topic_changed(void *context, const struct image_topic *before, const struct image_topic *after) {
     struct broker *broker = context;
-    if (before && !after) coordinators_topic_deleted(broker->coordinators, before->name, before->id);
+    if (!before || after) return;
+    coordinators_topic_deleted(broker->coordinators, before->name, before->id);
+    topic_read_forget(broker, before->id);
 }
 
 static void config_changed(void *context, const struct image_config *before, const struct image_config *after) {
@@ -172,6 +174,7 @@ enum err broker_open(struct broker **out, const struct broker_options *options) 
     purgatory_init(&broker->purgatory, shard->pool, WAITING_MAX);
     map_init(&broker->partitions, shard->pool, 0, partition_is_key);
     map_init(&broker->topics, shard->pool, 0, topic_entry_is_key);
+    map_init(&broker->topics_read, shard->pool, 0, topic_read_is_key);
     list_init(&broker->partitions_changed);
     list_init(&broker->clients);
     list_init(&broker->requests_free);
@@ -219,6 +222,7 @@ void broker_free(struct broker *broker) {
     MAP_EACH_SAFE(node, &broker->partitions) partition_forget(MAP_EACH_ITEM(node, struct partition, node));
     map_destroy(&broker->partitions);
     map_destroy(&broker->topics);
+    topics_read_free(broker);
     telemetry_free(broker);
     tracing_free(broker);
     if (broker->sessions) {
@@ -231,6 +235,7 @@ void broker_free(struct broker *broker) {
         arena_destroy(&request->arena);
         pool_free(&broker->requests, request, sizeof *request);
     }
+    for (uint32_t key = 0; key < API_COUNT; key++) pool_free(pool, broker->apis[key], sizeof *broker->apis[key]);
     image_drop(broker->image);
     purgatory_destroy(&broker->purgatory);
     codecs_destroy(&broker->codecs);

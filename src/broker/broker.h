@@ -10,6 +10,7 @@
 #pragma once
 #include "base/containers.h"
 #include "base/random.h"
+#include "broker/counts.h"
 #include "log/log.h"
 #include "meta/meta.h"
 #include "net/net.h"
@@ -101,6 +102,7 @@ struct broker {
     struct map partitions;                  /* struct partition, by topic id and index */
     struct list partitions_changed;         /* whose ends moved in this turn */
     struct map topics;                      /* struct topic_entry, by topic id */
+    struct map topics_read;                 /* struct topic_read, by topic id */
     struct list clients;
     struct turn_hook hook;
     struct pool requests;                   /* child of the shard's pool: all that requests hold */
@@ -113,7 +115,10 @@ struct broker {
     struct list creations;                  /* topics_auto: being created */
     uint32_t creations_count;
     uint64_t serial;
-    struct { uint64_t requests, bytes_in, refused, telemetry_pushes, telemetry_bytes, telemetry_metrics, telemetry_points, telemetry_unreadable; } metrics;
+    struct api_counts *apis[API_COUNT];     /* owns, by key; NULL: never asked for */
+    struct topic_counts topics_total;       /* of all topics, those among them that are gone */
+    struct { uint64_t opened; uint32_t open; } listeners[LISTENERS_MAX]; /* connections */
+    struct { uint64_t refused, telemetry_pushes, telemetry_bytes, telemetry_metrics, telemetry_points, telemetry_unreadable; } metrics;
     struct { time_ns since; uint32_t told, untold; } refusals; /* of this minute, in the trace */
     struct tracing *tracing;                /* tracing.h; NULL: nothing is traced */
     struct list held;                       /* struct request: came before this broker served */
@@ -149,3 +154,4 @@ struct config_view broker_config_view(const struct broker *broker);
 /* The rest of the door: metadata from the quorum, and the broker's life in the cluster. */
 #include "broker/meta_follow.h"
 #include "broker/register.h"
+#include "broker/sample.h"

@@ -70,7 +70,13 @@ static struct request *request_take(struct broker *broker) {
     return request;
 }
 
+static struct api_counts *counts_of(struct broker *broker, int16_t key) {
+    if (!broker->apis[key]) broker->apis[key] = POOL_NEW(broker->shard->pool, struct api_counts);
+    return broker->apis[key];
+}
+
 void request_start(struct request *request) {
+    request->started = io_now(request->broker->shard->io);
     const struct api_row *row = request->row;
     bool served = request->version >= row->version_min && request->version <= row->version_max;
     request->in = arena_alloc(&request->arena, row->size);
@@ -111,6 +117,8 @@ static void on_open(struct conn *conn) {
     char *colon = strrchr(client->address, ':');
     if (colon) *colon = 0;
     list_push(&broker->clients, &client->node);
+    broker->listeners[client->listener].opened++;
+    broker->listeners[client->listener].open++;
     conn_set_user(conn, client);
 }
 
@@ -142,8 +150,11 @@ static enum frame_verdict on_frame(struct conn *conn, struct conn_slot *slot, st
     request->client = client;
     request->arrived = io_now(broker->shard->io);
     if (!overlaps) client->exclusive++;
-    broker->metrics.requests++;
-    broker->metrics.bytes_in += frame.size;
+    request->counts = counts_of(broker, row->key);
+    if (request->counts) {
+        request->counts->requests++;
+        request->counts->bytes_in += frame.size;
+    }
     request->body = body;
     /* Until this broker serves, its clients wait: an answer that knows no broker would only confuse. The quorum cannot. */
     if (broker->serves || is_controller) request_start(request);
@@ -167,6 +178,7 @@ static void on_freed(struct conn *conn) {
     struct client *client = conn_user(conn);
     if (!client) return;
     list_remove(&client->node);
+    client->broker->listeners[client->listener].open--;
     pool_free(client->broker->shard->pool, client, sizeof *client);
 }
 

@@ -4,12 +4,15 @@
 void fanout_begin(struct request *request, void (*joined)(struct request *)) {
     assert(request->outstanding == 0);
     request->outstanding = 1;
+    request->away_since = io_now(request->broker->shard->io);
     request->joined = joined;
 }
 
 static void one_less(struct request *request) {
     assert(request->outstanding > 0);
-    if (--request->outstanding == 0) request->joined(request);
+    if (--request->outstanding > 0) return;
+    request->away += io_now(request->broker->shard->io) - request->away_since;
+    request->joined(request);
 }
 
 void fanout_sent(struct request *request) {

@@ -9,6 +9,7 @@
 #include "broker/fetch_session.h"
 #include "broker/handlers.h"
 #include "broker/partition.h"
+#include "broker/topic.h"
 
 struct fetch_work;
 struct fetch_share {
@@ -191,6 +192,7 @@ static void answer(struct request *request) {
         bool is_too_much = bytes + item->records.bytes > work->bytes_max || item->records.bytes > item->bytes_max;
         if (bytes > 0 && is_too_much) chain_clear(&item->records);
         bytes += (uint32_t)item->records.bytes;
+        if (item->records.bytes) topic_bytes_out(request->broker, item->topic_id, item->records.bytes);
         data->records = item->records.bytes ? (struct wire_records){.chain = &item->records} : (struct wire_records){.bytes = SPAN_LITERAL("")};
         /* Older versions cannot say who leads instead. */
         if (request->version < 12) fetch_response_leader_id_and_epoch_init(&data->current_leader);

@@ -252,8 +252,14 @@ static enum kafka_error check_epoch(const struct partition *partition, leader_ep
 
 /* ---- Produce --------------------------------------------------------------------------------------------------- */
 
+static void count_produce_failed(const struct partition *partition) {
+    partition->topic->counts.produces_failed++;
+    partition->broker->topics_total.produces_failed++;
+}
+
 static bool fail_produce(struct produce_item *item, enum kafka_error error) {
     item->out->error_code = (int16_t)error;
+    count_produce_failed(item->partition);
     if (error == KAFKA_NOT_LEADER_OR_FOLLOWER || error == KAFKA_FENCED_LEADER_EPOCH) {
         const struct image_partition *state = state_of(item->partition);
         item->out->current_leader.leader_id = state ? state->leader : -1;
@@ -265,9 +271,9 @@ static bool fail_produce(struct produce_item *item, enum kafka_error error) {
 void produce_item_woken(struct produce_item *item, enum purgatory_outcome outcome) {
     struct partition *partition = item->partition;
     struct produce_response_partition_produce_response *out = item->out;
-    if (outcome == PURGATORY_TIMEOUT) out->error_code = KAFKA_REQUEST_TIMED_OUT;
+    if (outcome == PURGATORY_TIMEOUT) fail_produce(item, KAFKA_REQUEST_TIMED_OUT);
     else if (outcome == PURGATORY_CHANGED) fail_produce(item, partition->unusable ? partition->unusable : KAFKA_NOT_LEADER_OR_FOLLOWER);
-    else if (item->acks < 0 && !replica_leader_may_ack(&partition->leader)) out->error_code = KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+    else if (item->acks < 0 && !replica_leader_may_ack(&partition->leader)) fail_produce(item, KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND);
     if (out->error_code == KAFKA_NONE) out->log_start_offset = log_start(partition->log);
     else out->base_offset = -1, out->log_append_time_ms = -1;
     item->done(item);
@@ -327,6 +333,11 @@ static bool produce_open(struct produce_item *item) {
     bool is_time_told = settings->verify.timestamp_type == TIMESTAMP_LOG_APPEND || appended.duplicate;
     out->log_append_time_ms = is_time_told ? appended.timestamp : -1;
     if (!appended.duplicate) {
+        struct topic_counts *counts = &partition->topic->counts, *total = &broker->topics_total;
+        counts->messages_in += (uint32_t)verified.batch.count;
+        counts->bytes_in += verified.batch.size;
+        total->messages_in += (uint32_t)verified.batch.count;
+        total->bytes_in += verified.batch.size;
         struct replica_event event = {.type = REPLICA_APPENDED};
         event.appended.end = place_of(log_end_position(partition->log));
         step(partition, &event);
@@ -353,6 +364,8 @@ static void produce_opened(struct log_wait *wait, enum err err) {
 
 bool partition_produce(struct produce_item *item) {
     struct partition *partition = item->partition;
+    partition->topic->counts.produces++;
+    partition->broker->topics_total.produces++;
     item->opening.done = produce_opened;
     enum err err = log_open(partition->log, &item->opening);
     if (err == ERR_AGAIN) {
@@ -389,6 +402,8 @@ enum kafka_error partition_append(struct partition *partition, uint8_t *bytes, u
 static bool fail_fetch(struct fetch_item *item, enum kafka_error error) {
     struct fetch_response_partition_data *out = item->out;
     item->is_refused = true;
+    item->partition->topic->counts.fetches_failed++;
+    item->partition->broker->topics_total.fetches_failed++;
     out->error_code = (int16_t)error;
     out->high_watermark = -1;
     if (error == KAFKA_NOT_LEADER_OR_FOLLOWER || error == KAFKA_FENCED_LEADER_EPOCH) {
@@ -506,6 +521,8 @@ static void fetch_opened(struct log_wait *wait, enum err err) {
 }
 
 bool partition_fetch(struct fetch_item *item) {
+    item->partition->topic->counts.fetches++;
+    item->partition->broker->topics_total.fetches++;
     item->opening.done = fetch_opened;
     item->is_refused = false;
     enum err err = log_open(item->partition->log, &item->opening);

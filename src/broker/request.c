@@ -24,14 +24,31 @@ void request_free(struct request *request) {
     broker->requests_free_count++;
 }
 
+static uint64_t span_ns(time_ns from, time_ns to) { return to > from ? (uint64_t)(to - from) : 0; }
+
+static void count_times(const struct request *request) {
+    struct api_counts *counts = request->counts;
+    time_ns now = io_now(request->broker->shard->io);
+    uint64_t worked = span_ns(request->started, request->answered);
+    counts->queue_ns += span_ns(request->arrived, request->started);
+    counts->remote_ns += (uint64_t)request->away;
+    counts->local_ns += worked - ((uint64_t)request->away < worked ? (uint64_t)request->away : worked);
+    counts->send_ns += span_ns(request->answered, now);
+    histogram_add(&counts->total, now - request->arrived);
+}
+
 static void gone(struct conn_slot *slot) {
-    request_free(slot_user(slot));
+    struct request *request = slot_user(slot);
+    if (request->counts) count_times(request);
+    request_free(request);
 }
 
 /* The answer is made: the next request of the connection may start. */
 static void answer(struct request *request, struct chain *chain) {
     assert(request->state == REQUEST_RUNNING);
     request->state = REQUEST_ANSWERED;
+    request->answered = io_now(request->broker->shard->io);
+    if (!request->started) request->started = request->answered; /* it was held, and never begun */
     if (!(request->row->flags & API_OVERLAPS)) request->client->exclusive--;
     slot_set_user(request->slot, request);
     conn_answer(request->slot, chain, gone);
@@ -52,6 +69,10 @@ void request_reply(struct request *request, const void *response) {
         return;
     }
     if (line) trace_tell(request->broker, line);
+    if (request->counts) {
+        count_errors(request->counts, request->api, response);
+        request->counts->bytes_out += chain.bytes;
+    }
     chain_consume(&chain, FRAME_SIZE_BYTES); /* the connection writes it */
     answer(request, &chain);
 }

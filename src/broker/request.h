@@ -17,6 +17,7 @@
 
 struct broker;
 struct request;
+struct api_counts;
 struct api_row;
 struct fetch_wait;
 
@@ -50,7 +51,10 @@ struct request {
     enum request_state state;
     bool is_traced;
     void *in;                      /* the decoded request, in the arena */
-    time_ns arrived;
+    struct api_counts *counts;     /* of its API, on this shard; NULL: there was no memory for them */
+    time_ns arrived, started;      /* the second when it was handed to its handler */
+    time_ns answered;              /* when its answer was made                     */
+    time_ns away_since, away;      /* waiting for shares, so far                   */
     struct share *shares;          /* sent so far: their arenas go with the request */
     uint32_t outstanding;          /* shares that other owners (or this one) work on */
     void (*joined)(struct request *request); /* when outstanding comes back to 0 */

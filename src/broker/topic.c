@@ -97,3 +97,38 @@ void topic_entry_drop(struct broker *broker, struct topic_entry *entry) {
 void topic_entry_reload(struct broker *broker, struct topic_entry *entry) {
     load(broker, entry);
 }
+
+bool topic_read_is_key(const struct map_node *node, const void *key) {
+    return uuid_equal(MAP_ITEM(node, struct topic_read, node)->id, *(const struct uuid *)key);
+}
+
+void topic_bytes_out(struct broker *broker, struct uuid id, uint64_t bytes) {
+    uint64_t hash = uuid_hash(id);
+    struct map_node *found = map_find(&broker->topics_read, hash, &id);
+    struct topic_read *read = found ? MAP_ITEM(found, struct topic_read, node) : NULL;
+    broker->topics_total.bytes_out += bytes;
+    if (!read) {
+        if (broker->topics_read.count >= TOPICS_READ_MAX || !(read = POOL_NEW(broker->shard->pool, struct topic_read))) return;
+        read->id = id;
+        if (!map_insert(&broker->topics_read, &read->node, hash)) {
+            pool_free(broker->shard->pool, read, sizeof *read);
+            return;
+        }
+    }
+    read->bytes_out += bytes;
+}
+
+static void drop_read(struct broker *broker, struct topic_read *read) {
+    map_remove(&broker->topics_read, &read->node);
+    pool_free(broker->shard->pool, read, sizeof *read);
+}
+
+void topic_read_forget(struct broker *broker, struct uuid id) {
+    struct map_node *found = map_find(&broker->topics_read, uuid_hash(id), &id);
+    if (found) drop_read(broker, MAP_ITEM(found, struct topic_read, node));
+}
+
+void topics_read_free(struct broker *broker) {
+    MAP_EACH_SAFE(node, &broker->topics_read) drop_read(broker, MAP_EACH_ITEM(node, struct topic_read, node));
+    map_destroy(&broker->topics_read);
+}

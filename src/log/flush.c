@@ -96,9 +96,14 @@ static void round_end(struct round *round) {
 
 /* ---- Syncs: all that a turn wants, issued together. */
 
+static void count_sync(struct log_store *store, time_ns began) {
+    histogram_add(&store->metrics.sync, io_now_precise(store->shard->io) - began);
+}
+
 static void sync_done(struct io_op *op) {
     struct round_sync *sync = container_of(op, struct round_sync, op);
     struct round *round = sync->round;
+    count_sync(round->log->store, sync->began);
     io_file_drop(op->disk.file);
     if (op->result < 0) round->err = err_from_errno(op->result);
     else sync->segment->unsynced = false;
@@ -111,6 +116,7 @@ static void sync_fs_done(struct io_op *op) {
     list_init(&rounds);
     io_file_drop(op->disk.file);
     fs->busy = false;
+    count_sync(fs->store, fs->began);
     while (!list_is_empty(&fs->rounds)) list_push(&rounds, list_pop(&fs->rounds));
     while (!list_is_empty(&rounds)) {
         struct round *round = LIST_ITEM(list_pop(&rounds), struct round, sync_node);
@@ -149,6 +155,7 @@ static void sync_alone(struct round *round) {
         sync->op.done = sync_done;
         sync->op.disk.file = io_file_hold(sync->segment->file); /* a seal may sync and close it before this one is done */
         store->metrics.syncs++;
+        sync->began = io_now_precise(store->shard->io);
         io_submit(store->shard->io, &sync->op);
     }
 }
@@ -170,6 +177,8 @@ static bool sync_together(struct log_store *store, struct log_dir *dir, struct l
     if (!fs || files <= store->options.sync_fs_files) return false;
     list_init(&fs->rounds);
     fs->op = (struct io_op){.kind = IO_OP_SYNC_FS, .done = sync_fs_done};
+    fs->store = store;
+    fs->began = io_now_precise(store->shard->io);
     LIST_EACH_SAFE(at, rounds) {
         struct round *round = LIST_ITEM(at, struct round, sync_node);
         if (round->log->dir != dir || round->sync_count == 0) continue;

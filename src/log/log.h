@@ -24,6 +24,7 @@
  */
 #pragma once
 #include "base/containers.h"
+#include "base/histogram.h"
 #include "base/random.h"
 #include "base/units.h"
 #include "io/io.h"
@@ -153,10 +154,15 @@ struct log_metrics {
         reads_corrupt, opens, closes, recoveries, recovered_bytes, moves, moves_failed, cut_bytes, index_loads, index_rebuilds, segments_deleted,
         failures, refused_no_space, cleanings, cleanings_failed, cleaned_bytes_read, cleaned_bytes_written,
         cleaned_records; /* that went */
+    struct histogram sync;
     uint32_t logs, logs_open, files_open;
     size_t tail_bytes, index_bytes;
 };
 const struct log_metrics *log_store_metrics(const struct log_store *store);
+void log_metrics_add(struct log_metrics *into, const struct log_metrics *from); /* those of several stores */
+/* Each log that is open; open_logs_max of them at most. */
+struct log;
+void log_store_each_open(const struct log_store *store, void *context, void (*each)(void *context, const struct log *log));
 
 /* ---- One partition's log ---------------------------------------------------------------------------------------- */
 

@@ -61,6 +61,7 @@ struct round_sync {
     struct round *round;
     struct segment *segment;
     uint64_t written;             /* of the segment, when the sync was asked for */
+    time_ns began;
 };
 struct round {
     struct log *log;
@@ -86,6 +87,7 @@ struct sync_fs {
     struct log_store *store;
     struct log_dir *dir;
     struct list rounds;
+    time_ns began;
     bool busy;
 };
 

@@ -779,3 +779,21 @@ void log_store_check(const struct log_store *store) {
     assert(open == store->metrics.logs_open);
     assert(files == store->metrics.files_open);
 }
+
+void log_metrics_add(struct log_metrics *into, const struct log_metrics *from) {
+#define ADD(field) into->field += from->field
+    ADD(appends), ADD(append_bytes), ADD(writes), ADD(syncs), ADD(syncs_fs), ADD(rolls), ADD(reads_memory), ADD(reads_file), ADD(reads_cold);
+    ADD(reads_verified), ADD(reads_corrupt), ADD(opens), ADD(closes), ADD(recoveries), ADD(recovered_bytes), ADD(moves), ADD(moves_failed);
+    ADD(cut_bytes), ADD(index_loads), ADD(index_rebuilds), ADD(segments_deleted), ADD(failures), ADD(refused_no_space);
+    ADD(cleanings), ADD(cleanings_failed), ADD(cleaned_bytes_read), ADD(cleaned_bytes_written), ADD(cleaned_records);
+    ADD(logs), ADD(logs_open), ADD(files_open), ADD(tail_bytes), ADD(index_bytes);
+#undef ADD
+    histogram_merge(&into->sync, &from->sync);
+}
+
+void log_store_each_open(const struct log_store *store, void *context, void (*each)(void *context, const struct log *log)) {
+    LIST_EACH(node, &store->open_logs) {
+        const struct log *log = LIST_ITEM(node, struct log, open_node);
+        if (log->state == LOG_OPEN) each(context, log);
+    }
+}
