@@ -1,6 +1,7 @@
 /* moldau: one program. `moldau VERB ...`; called by another name (kafka-topics.sh, ...) it is that tool. */
 #include "base/random.h"
 #include "cli/cli.h"
+#include "console/console.h"
 #include "controller/controller.h"
 #include "server/config_verb.h"
 #include "server/server.h"
@@ -55,8 +56,11 @@ static int sentence(const char *what) {
 struct running {
     struct server *server;
     struct shard_group *group;
+    struct console *console;
     bool stopped, clean, quiet;
     const char *hint; /* printed with the ready line; may be NULL */
+    bool any_http_port; /* where the one that was set is taken */
+    char http[IO_ADDRESS_TEXT_MAX]; /* where HTTP is served */
 };
 static struct running running;
 
@@ -74,6 +78,7 @@ static void on_ready(void *context) {
     for (uint32_t i = 0; i < node->listener_count && n < (int)sizeof line; i++)
         if (!node->listeners[i].is_controller) n += snprintf(line + n, sizeof line - (size_t)n, " %s:%d", node->listeners[i].host, node->listeners[i].port);
     printf("%s\n", line);
+    if (running.console) printf("metrics: http://%s/metrics\n", running.http);
     if (running.hint) printf("%s", running.hint);
     fflush(stdout);
 }
@@ -98,6 +103,28 @@ static uint64_t machine_memory(void) {
 static uint32_t shards_for(long cores) {
     long shards = cores - (cores + 3) / 4;
     return shards < 1 ? 1 : shards > SHARDS_MAX ? SHARDS_MAX : (uint32_t)shards;
+}
+
+/* Metrics and health. On the port that was set, or, where nobody has set it (`moldau dev`), on another one if that is taken. */
+static bool open_console(const struct settings *settings, struct pool *pool, const char *io, struct text *why) {
+    struct console_options options = {.pool = pool, .address = settings->http, .node = server_node(running.server), .group = server_shards(running.server),
+                                      .version = "0.1.0", .io = io, .control = server_sample, .context = running.server};
+    if (!settings->serves_http) return true;
+    enum err err = console_open(&running.console, &options, why);
+    if (err && running.any_http_port) {
+        text_reset(why);
+        options.address.port = 0;
+        err = console_open(&running.console, &options, why);
+    }
+    if (err && running.any_http_port) { /* it was no wish of the user's */
+        trace_line(why->bytes);
+        text_reset(why);
+        return true;
+    }
+    if (err) return false;
+    options.address.port = console_port(running.console);
+    io_address_text(&options.address, running.http);
+    return true;
 }
 
 static int run_server(struct settings *settings) {
@@ -137,10 +164,12 @@ static int run_server(struct settings *settings) {
     sigaction(SIGINT, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     if (server_open(&running.server, &options, &why)) return sentence(why.bytes);
+    if (!open_console(settings, &node_pool, ios[0]->vtable->name, &why)) return sentence(why.bytes);
     shard_on_interrupt(server_shards(running.server), on_interrupt, NULL);
     running.group = server_shards(running.server);
     if (stop_asked) shard_interrupt(running.group); /* it came while the node was being put together */
     enum err err = shard_group_run(running.group);
+    console_close(running.console);
     server_free(running.server);
     if (err) return sentence(err_text(err));
     return running.clean ? 0 : 1;
@@ -231,8 +260,12 @@ static int verb_dev(int argc, char **argv) {
         "group.initial.rebalance.delay.ms=0\n", port);
     if (config_values_read(&values, span_of(text, (size_t)n), &why)) return sentence(why.bytes);
     if (config_values_set(&values, SPAN_LITERAL("log.dirs"), span_text(folder))) return sentence("out of memory");
-    for (int i = 0; i < overrides; i++)
+    if (config_values_set(&values, SPAN_LITERAL("moldau.http.listener"), SPAN_LITERAL("127.0.0.1:9404"))) return sentence("out of memory");
+    running.any_http_port = true;
+    for (int i = 0; i < overrides; i++) {
         if (!config_load_override(&values, pairs[i], &why)) return sentence(why.bytes);
+        if (strncmp(pairs[i], "moldau.http.listener", strlen("moldau.http.listener")) == 0) running.any_http_port = false;
+    }
     if (!load(&settings, &values, &why)) return sentence(why.bytes);
 
     struct random random;
@@ -269,5 +302,9 @@ int main(int argc, char **argv) {
     if (argc >= 2 && strcmp(argv[1], "server") == 0) return verb_server(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "dev") == 0) return verb_dev(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "config") == 0) return config_run(argc - 1, argv + 1);
+    if (argc == 3 && strcmp(argv[1], "metrics") == 0 && strcmp(argv[2], "doc") == 0) {
+        console_document(stdout);
+        return 0;
+    }
     return cli_main(argc, argv);
 }

@@ -471,6 +471,20 @@ struct broker_node *server_node(struct server *server) {
     return &server->node;
 }
 
+void server_sample(void *self, struct control_sample *out) {
+    const struct server *server = self;
+    out->is_stopping = server->state >= SERVER_LEAVING;
+    out->refused_by_address = admission_counts_of(server->admission)->refused_by_address + admission_counts_of(server->controllers)->refused_by_address;
+    if (server->state >= SERVER_CLOSING_QUORUM) return;
+    const struct image *image = controller_image(server->controller);
+    out->raft_leader = quorum_leader(server->quorum);
+    out->raft_epoch = quorum_epoch(server->quorum);
+    out->raft_high_watermark = quorum_high_watermark(server->quorum);
+    out->raft_end = quorum_end(server->quorum);
+    out->controller_is_active = controller_is_active(server->controller);
+    out->controller_applied = image ? image_position(image).offset - 1 : -1;
+}
+
 void server_free(struct server *server) {
     if (!server) return;
     registration_free(server->registration);

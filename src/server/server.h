@@ -8,6 +8,7 @@
  * Runs in the simulator as it runs here: everything from outside comes in through the ios.
  */
 #pragma once
+#include "console/console.h"
 #include "server/settings.h"
 
 struct server;
@@ -31,6 +32,8 @@ struct server_options {
 must_use enum err server_open(struct server **out, const struct server_options *options, struct text *why);
 struct shard_group *server_shards(struct server *server);
 struct broker_node *server_node(struct server *server);
+/* For console_options.control: what the control role says of itself; on shard 0. */
+void server_sample(void *server, struct control_sample *out);
 /* Begins to stop; on shard 0. Again: no effect. */
 void server_stop(struct server *server);
 /* When on_stopped has run and no shard runs any more; or, as a kill, at any time (the simulator). */

@@ -203,6 +203,21 @@ static bool read_trace(struct reading *reading) {
     return fail(reading, KEY_moldau_trace_file, "is too long");
 }
 
+static bool read_http(struct reading *reading) {
+    struct span text = config_text(&reading->view, KEY_moldau_http_listener, NULL);
+    char host[IO_ADDRESS_TEXT_MAX], address[IO_ADDRESS_TEXT_MAX + 16];
+    if (text.size == 0) return true;
+    const uint8_t *colon = memrchr(text.data, ':', text.size);
+    size_t size = colon ? (size_t)(colon - text.data) : 0;
+    if (!colon || !copy(host, sizeof host, span_of(text.data, size))) return fail(reading, KEY_moldau_http_listener, "host:port is wanted");
+    if (size == 0) snprintf(host, sizeof host, "0.0.0.0");
+    if (strcmp(host, "localhost") == 0) snprintf(host, sizeof host, "127.0.0.1");
+    snprintf(address, sizeof address, "%s%.*s", host, (int)(text.size - size), (const char *)colon);
+    if (!io_address_parse(address, &reading->out->http)) return fail(reading, KEY_moldau_http_listener, "host:port is wanted, the host an IP address, localhost, or empty for all");
+    reading->out->serves_http = true;
+    return true;
+}
+
 bool settings_read(struct settings *out, const struct config_values *values, struct text *why, struct text *warnings) {
     struct reading reading = {.out = out, .view = {.values = values, .broker = -1}, .why = why};
     memset(out, 0, sizeof *out);
@@ -211,7 +226,8 @@ bool settings_read(struct settings *out, const struct config_values *values, str
     if (!config_values_validate(values, why)) return false;
     out->node = (broker_id)number(&reading, KEY_node_id);
     reading.view.broker = out->node;
-    if (!refuse_security(&reading) || !read_roles(&reading) || !read_listeners(&reading) || !read_overrides(&reading) || !read_dirs(&reading) || !read_reserve(&reading) || !read_trace(&reading)) return false;
+    if (!refuse_security(&reading) || !read_roles(&reading) || !read_listeners(&reading) || !read_overrides(&reading) || !read_dirs(&reading) ||
+        !read_reserve(&reading) || !read_http(&reading) || !read_trace(&reading)) return false;
     struct span rack = config_text(&reading.view, KEY_broker_rack, NULL);
     if (!copy(out->rack, sizeof out->rack, rack)) return fail(&reading, KEY_broker_rack, "is too long");
     if (!copy(out->voters, sizeof out->voters, config_text(&reading.view, KEY_controller_quorum_voters, NULL))) return fail(&reading, KEY_controller_quorum_voters, "is too long");

@@ -29,6 +29,8 @@ struct settings {
     uint32_t shards;                         /* 0: one for each core */
     uint64_t memory_bytes;                   /* 0: by the machine's */
     uint64_t disk_reserve_bytes;             /* UINT64_MAX: by the disk's */
+    struct io_address http;                  /* moldau.http.listener */
+    bool serves_http;
     enum io_backend backend;
 };
 

@@ -2,10 +2,12 @@
 import os
 import pathlib
 import random
+import re
 import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MOLDAU = pathlib.Path(os.environ.get("MOLDAU", ROOT / "build" / "moldau"))
@@ -22,6 +24,22 @@ def free_port():
                 return port
             except OSError:
                 continue
+
+
+class Metrics:
+    """What a node's /metrics said, read by Prometheus's own parser: value("name", label="x"), sums over labels left out."""
+
+    def __init__(self, text):
+        from prometheus_client.parser import text_string_to_metric_families
+        self.text = text
+        self.families = {family.name: family for family in text_string_to_metric_families(text)}
+        self.samples = [sample for family in self.families.values() for sample in family.samples]
+
+    def of(self, name, **labels):
+        return [s for s in self.samples if s.name == name and all(s.labels.get(k) == v for k, v in labels.items())]
+
+    def value(self, name, **labels):
+        return sum(sample.value for sample in self.of(name, **labels))
 
 
 class Node:
@@ -54,6 +72,16 @@ class Node:
                 break
             time.sleep(0.01)
         raise AssertionError("the node did not become ready:\n" + self.log.read_text(errors="replace")[-3000:])
+
+    @property
+    def http(self):
+        """Where it serves metrics and health; the last one that its log names."""
+        return re.findall(r"^metrics: (http://\S+)/metrics$", self.log.read_text(errors="replace"), re.M)[-1]
+
+    def metrics(self):
+        with urllib.request.urlopen(self.http + "/metrics", timeout=20) as answer:
+            assert answer.status == 200 and answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+            return Metrics(answer.read().decode())
 
     def stop(self):
         """A clean stop: SIGTERM, exit status 0, soon."""

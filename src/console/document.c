@@ -1,0 +1,44 @@
+#include "base/metric.h"
+#include "console/console.h"
+#include <string.h>
+
+static const char words[] =
+    "# Metrics\n\n"
+    "Everything that a node tells of itself at `/metrics`, in Prometheus's text format 0.0.4. This page is printed by\n"
+    "`moldau metrics doc` from the table in `src/base/metric.tbl`.\n\n"
+    "A node serves HTTP where `moldau.http.listener` says so, as in `moldau.http.listener=127.0.0.1:9404`; `moldau dev` does so by\n"
+    "itself and says where. There is no authentication: whoever reaches the address can read names of topics, groups and\n"
+    "directories. It is made for the loopback or a network of its own.\n\n"
+    "| path | answer |\n|--|--|\n"
+    "| `/metrics` | this |\n"
+    "| `/health/live` | 200 when the loop of every shard has come round within 5 s, else 503 |\n"
+    "| `/health/ready` | 200 when the node is registered, not fenced, serves, and all of its log directories are online; else 503 with a sentence |\n\n"
+    "At most 64 connections, 32 from one address, 16 KiB for a request's headers; who is silent for 10 s is closed. The shards are asked\n"
+    "ten times a second at most; a scrape that comes sooner waits.\n\n"
+    "## Names\n\n"
+    "Where Apache Kafka has a metric of the same meaning and unit, it has the name under which Prometheus's JMX exporter commonly shows\n"
+    "it (the MBean's domain, type and name in small letters, `_total` for a count); group lag has the names of the usual lag\n"
+    "exporters. So a dashboard made for Kafka finds what it looks for. Where meaning or unit would differ - Kafka tells percentiles\n"
+    "in milliseconds, this are histograms in seconds - the name begins with `moldau_`, so that no dashboard reads a wrong number.\n"
+    "Counters begin at 0 with the process. Histograms have two buckets for each doubling, from 16 microseconds to 67 seconds.\n";
+
+static void cell(FILE *out, const char *text) {
+    for (; *text; text++) {
+        if (*text == '|') fputc('\\', out);
+        fputc(*text, out);
+    }
+}
+
+void console_document(FILE *out) {
+    static const char *const kinds[] = {[METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
+    fputs(words, out);
+    for (int i = 0; i < METRICS_COUNT; i++) {
+        const char *more = NULL, *title = metric_section((enum metric_id)i, &more);
+        if (title) fprintf(out, "\n## %s\n\n%s%s| metric | kind | labels | unit | what it says |\n|--|--|--|--|--|\n", title, more, *more ? "\n\n" : "");
+        fprintf(out, "| `%s` | %s | ", metrics[i].name, kinds[metrics[i].kind]);
+        for (const char *at = metrics[i].labels; *at; at++) fputs(*at == ',' ? ", " : (char[]){*at, 0}, out);
+        fprintf(out, " | %s | ", metrics[i].unit);
+        cell(out, metrics[i].help);
+        fputs(" |\n", out);
+    }
+}

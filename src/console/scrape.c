@@ -1,0 +1,192 @@
+#include "console/scrape.h"
+#include "base/random.h"
+#include <string.h>
+
+struct scrape *scrape_new(struct pool *pool, const struct console_options *options) {
+    struct scrape *scrape = POOL_NEW(pool, struct scrape);
+    if (!scrape) return NULL;
+    scrape->pool = pool;
+    scrape->options = options;
+    scrape->apis = pool_alloc(pool, API_COUNT * sizeof *scrape->apis);
+    scrape->topics = pool_alloc(pool, SCRAPE_TOPICS_MAX * sizeof *scrape->topics);
+    scrape->partitions = pool_alloc(pool, SCRAPE_PARTITIONS_MAX * sizeof *scrape->partitions);
+    if (scrape->apis && scrape->topics && scrape->partitions) return scrape;
+    scrape_free(scrape);
+    return NULL;
+}
+
+void scrape_free(struct scrape *scrape) {
+    if (!scrape) return;
+    struct pool *pool = scrape->pool;
+    pool_free(pool, scrape->apis, API_COUNT * sizeof *scrape->apis);
+    pool_free(pool, scrape->topics, SCRAPE_TOPICS_MAX * sizeof *scrape->topics);
+    pool_free(pool, scrape->partitions, SCRAPE_PARTITIONS_MAX * sizeof *scrape->partitions);
+    pool_free(pool, scrape, sizeof *scrape);
+}
+
+/* ---- topics: found by id, in a table of their numbers */
+
+static struct topic_sample *topic_of(struct scrape *scrape, struct uuid id, struct span name) {
+    uint32_t at = (uint32_t)uuid_hash(id) % SCRAPE_TOPIC_SLOTS;
+    for (; scrape->topic_slots[at]; at = (at + 1) % SCRAPE_TOPIC_SLOTS) {
+        struct topic_sample *topic = &scrape->topics[scrape->topic_slots[at] - 1];
+        if (uuid_equal(topic->id, id)) return topic;
+    }
+    if (scrape->topic_count == SCRAPE_TOPICS_MAX || name.size > LOG_TOPIC_BYTES_MAX) return NULL;
+    struct topic_sample *topic = &scrape->topics[scrape->topic_count++];
+    memset(topic, 0, sizeof *topic);
+    memcpy(topic->name, name.data, name.size);
+    topic->id = id;
+    scrape->topic_slots[at] = (uint16_t)scrape->topic_count;
+    return topic;
+}
+
+static void take_topic(void *context, struct uuid id, struct span name, const struct topic_counts *counts) {
+    struct scrape *scrape = context;
+    struct topic_sample *topic = topic_of(scrape, id, name);
+    if (topic) topic_counts_add(&topic->counts, counts);
+    else scrape->topics_left_out++;
+}
+
+static void take_log(void *context, const struct log *log) {
+    struct scrape *scrape = context;
+    if (scrape->partition_count == SCRAPE_PARTITIONS_MAX) {
+        scrape->partitions_left_out++;
+        return;
+    }
+    struct partition_sample *sample = &scrape->partitions[scrape->partition_count++];
+    memset(sample, 0, sizeof *sample);
+    strncpy(sample->topic, log_topic(log), sizeof sample->topic - 1);
+    sample->index = log_partition(log);
+    sample->start = log_start(log);
+    sample->end = log_end(log);
+    sample->high_watermark = log_high_watermark(log);
+    sample->bytes = log_size(log);
+    sample->segments = log_segments(log);
+}
+
+/* ---- what each shard adds */
+
+static void add_net(struct net_counts *into, const struct net_counts *from) {
+    into->opened += from->opened;
+    for (uint32_t i = 0; i <= CONN_END_STOP; i++) into->closed[i] += from->closed[i];
+    into->frames += from->frames;
+    into->bytes_in += from->bytes_in;
+    into->bytes_out += from->bytes_out;
+    into->cold_sends += from->cold_sends;
+    into->connections += from->connections;
+}
+
+static void take_broker(struct scrape *scrape, const struct broker *broker) {
+    for (uint32_t key = 0; key < API_COUNT; key++)
+        if (broker->apis[key]) api_counts_add(&scrape->apis[key], broker->apis[key]);
+    topic_counts_add(&scrape->topics_total, &broker->topics_total);
+    for (uint32_t i = 0; i < LISTENERS_MAX; i++) {
+        scrape->listeners[i].opened += broker->listeners[i].opened;
+        scrape->listeners[i].open += broker->listeners[i].open;
+    }
+    scrape->refused += broker->metrics.refused;
+    scrape->telemetry_pushes += broker->metrics.telemetry_pushes;
+    scrape->telemetry_bytes += broker->metrics.telemetry_bytes;
+    scrape->telemetry_metrics += broker->metrics.telemetry_metrics;
+    scrape->telemetry_points += broker->metrics.telemetry_points;
+    scrape->telemetry_unreadable += broker->metrics.telemetry_unreadable;
+    uint64_t evicted;
+    scrape->fetch_sessions += broker_sample_fetch_sessions(broker, &evicted);
+    scrape->fetch_evictions += evicted;
+    scrape->waiting += broker->purgatory.waiting;
+    scrape->topics_left_out += broker_sample_topics(broker, SCRAPE_TOPICS_MAX, scrape, take_topic);
+}
+
+static void take_shard(struct scrape *scrape, struct shard *shard) {
+    const struct broker *broker = shard->roles[ROLE_BROKER];
+    const struct net *net = shard->roles[ROLE_NET];
+    const struct log_store *store = shard->roles[ROLE_LOG];
+    struct shard_sample *sample = &scrape->shards[shard->index];
+    sample->times = *shard_times_of(shard);
+    sample->memory_used = atomic_load(&shard->pool->used);
+    sample->memory_used_max = atomic_load(&shard->pool->used_max);
+    sample->memory_limit = shard->pool->limit;
+    if (net) add_net(&scrape->net, net_counts_of(net));
+    if (store) {
+        log_metrics_add(&scrape->log, log_store_metrics(store));
+        log_store_each_open(store, scrape, take_log);
+    }
+    if (broker) take_broker(scrape, broker);
+}
+
+/* ---- what shard 0 knows for all */
+
+static void take_health(struct scrape *scrape, struct shard *shard) {
+    const struct console_options *options = scrape->options;
+    const struct broker_node *node = options->node;
+    const struct broker *broker = shard->roles[ROLE_BROKER];
+    const struct image_broker *self = broker ? image_broker(broker->image, node->id) : NULL;
+    scrape->serves = broker && broker->serves && !broker->stopping;
+    scrape->is_registered = self && uuid_equal(self->incarnation, node->incarnation);
+    scrape->is_fenced = self && self->fenced;
+    scrape->dir_count = log_dirs_count(node->dirs);
+    for (uint32_t i = 0; i < scrape->dir_count; i++) {
+        const struct log_dir *dir = log_dirs_at(node->dirs, i);
+        scrape->dirs[i].is_online = log_dir_is_online(dir);
+        scrape->dirs[i].partitions = log_dir_partitions(dir);
+        strncpy(scrape->dirs[i].path, log_dir_path(dir), sizeof scrape->dirs[i].path - 1);
+    }
+    scrape->control = (struct control_sample){.raft_leader = -1, .raft_epoch = -1, .raft_high_watermark = -1, .raft_end = -1, .controller_applied = -1};
+    if (options->control) options->control(options->context, &scrape->control);
+}
+
+static void take_metadata(struct scrape *scrape, struct shard *shard) {
+    const struct broker_node *node = scrape->options->node;
+    const struct broker *broker = shard->roles[ROLE_BROKER];
+    scrape->listener_count = node->listener_count;
+    for (uint32_t i = 0; i < node->listener_count; i++) memcpy(scrape->listeners[i].name, node->listeners[i].name, sizeof scrape->listeners[i].name);
+    if (!broker) return;
+    scrape->broker_applied = image_position(broker->image).offset - 1;
+    scrape->topics_there = image_topic_count(broker->image);
+    scrape->partitions_there = image_partition_count(broker->image);
+    for (const struct image_broker *b = image_broker_next(broker->image, NULL); b; b = image_broker_next(broker->image, b)) {
+        if (b->fenced) scrape->brokers_fenced++;
+        else scrape->brokers_active++;
+    }
+}
+
+/* ---- the way from shard to shard */
+
+static void arrived(struct shard *shard, struct message *message) {
+    struct scrape *scrape = container_of(message, struct scrape, message);
+    if (scrape->shard == 0 && scrape->kind != SCRAPE_PING) take_health(scrape, shard);
+    if (scrape->kind == SCRAPE_ALL) {
+        if (scrape->shard == 0) take_metadata(scrape, shard);
+        take_shard(scrape, shard);
+    }
+    scrape->shard++;
+    bool is_last = scrape->kind == SCRAPE_READY || scrape->shard == shard_count(shard->group);
+    if (is_last) scrape->home(scrape);
+    else shard_send(shard, scrape->shard, message);
+}
+
+static void forget(struct scrape *scrape) {
+    struct scrape fresh = {.user = scrape->user, .pool = scrape->pool, .options = scrape->options, .apis = scrape->apis, .topics = scrape->topics, .partitions = scrape->partitions};
+    *scrape = fresh;
+    scrape->broker_applied = -1;
+    memset(scrape->apis, 0, API_COUNT * sizeof *scrape->apis);
+}
+
+void scrape_send(struct scrape *scrape, enum scrape_kind kind, void (*home)(struct scrape *scrape)) {
+    forget(scrape);
+    scrape->kind = kind;
+    scrape->home = home;
+    scrape->message.run = arrived;
+    shard_post(scrape->options->group, 0, &scrape->message);
+}
+
+bool scrape_is_ready(const struct scrape *scrape, struct text *why) {
+    if (scrape->control.is_stopping) text_add(why, "the node is stopping");
+    else if (!scrape->is_registered) text_add(why, "the node is not registered with the controller yet");
+    else if (scrape->is_fenced) text_add(why, "the controller has fenced the node");
+    else if (!scrape->serves) text_add(why, "the node does not serve yet");
+    for (uint32_t i = 0; i < scrape->dir_count && why->size == 0; i++)
+        if (!scrape->dirs[i].is_online) text_add(why, "the log directory %s has failed", scrape->dirs[i].path);
+    return why->size == 0;
+}
