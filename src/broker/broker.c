@@ -1,4 +1,5 @@
 #include "broker/adopt.h"
+#include "broker/assign.h"
 #include "broker/broker.h"
 #include "broker/coordinators.h"
 #include "broker/dispatch.h"
@@ -181,6 +182,7 @@ enum err broker_open(struct broker **out, const struct broker_options *options) 
     list_init(&broker->held);
     list_init(&broker->creations);
     list_init(&broker->producer_ids.waiting);
+    assign_init(broker);
     broker->sessions = POOL_NEW(shard->pool, struct fetch_sessions);
     broker->image = image_new(shard->pool);
     if (!broker->sessions || !broker->image || coordinators_open(&broker->coordinators, broker)) {
@@ -204,6 +206,7 @@ static void coordinators_stop(struct broker *broker) {
 void broker_stop(struct broker *broker) {
     if (broker->stopping) return;
     broker->stopping = true;
+    assign_stop(broker);
     /* What waits for data or for replicas is answered now: clients go elsewhere, or come back. */
     MAP_EACH(node, &broker->partitions) purgatory_place_changed(&MAP_EACH_ITEM(node, struct partition, node)->place);
     wake(broker);
@@ -218,6 +221,7 @@ void broker_free(struct broker *broker) {
     struct pool *pool = shard->pool;
     timer_cancel(shard, &broker->purgatory_timer);
     timer_cancel(shard, &broker->adopt_timer);
+    assign_free(broker);
     if (broker->coordinators) coordinators_stop(broker);
     MAP_EACH_SAFE(node, &broker->partitions) partition_forget(MAP_EACH_ITEM(node, struct partition, node));
     map_destroy(&broker->partitions);

@@ -86,6 +86,16 @@ struct broker_node {
     bool unstable_apis;
 };
 
+/* What this shard tells the controller of its partitions' directories: assign.h. */
+struct assigning {
+    struct list wanted;                     /* partition.unassigned */
+    struct message message;                 /* to the control shard and back, while busy */
+    struct control_call call;
+    struct arena arena;                     /* travels with it */
+    struct timer timer;
+    bool busy;
+};
+
 struct broker {
     struct shard *shard;
     struct broker_node *node;
@@ -99,6 +109,7 @@ struct broker {
     struct purgatory purgatory;
     struct timer purgatory_timer;
     struct timer adopt_timer;
+    struct assigning assigning;
     struct map partitions;                  /* struct partition, by topic id and index */
     struct list partitions_changed;         /* whose ends moved in this turn */
     struct map topics;                      /* struct topic_entry, by topic id */

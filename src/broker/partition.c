@@ -1,4 +1,5 @@
 #include "broker/partition.h"
+#include "broker/assign.h"
 #include "broker/broker.h"
 #include "base/hash.h"
 #include "base/random.h"
@@ -171,6 +172,7 @@ struct partition *partition_get(struct broker *broker, struct uuid topic_id, par
     struct partition *known = partition_find(broker, topic_id, index);
     if (known) {
         try_again(known);
+        assign_look(known); /* it may have moved */
         *why = known->unusable;
         return known->unusable ? NULL : known;
     }
@@ -187,6 +189,7 @@ struct partition *partition_get(struct broker *broker, struct uuid topic_id, par
     partition->epoch = -1;
     list_init(&partition->changed);
     list_init(&partition->internal);
+    list_init(&partition->unassigned);
     partition->log_owner = (struct log_owner){.written = log_written_moved, .durable = log_durable_moved, .failed = log_failed};
     purgatory_place_init(&partition->place, &broker->purgatory);
     partition->topic = topic_entry_hold(broker, topic);
@@ -205,6 +208,7 @@ struct partition *partition_get(struct broker *broker, struct uuid topic_id, par
                             .config = settings->log, .owner = &partition->log_owner};
     if (log_new(&partition->log, broker->store, &spec)) goto fail;
     if (!map_insert(&broker->partitions, &partition->node, partition_hash(topic_id, index))) goto fail_log;
+    assign_look(partition);
     *why = KAFKA_NONE;
     return partition;
 fail_log:
@@ -625,6 +629,7 @@ void partition_forget(struct partition *partition) {
     struct broker *broker = partition->broker;
     assert(partition->waiting == 0);
     list_remove(&partition->changed);
+    list_remove(&partition->unassigned);
     map_remove(&broker->partitions, &partition->node);
     replica_leader_destroy(&partition->leader);
     topic_entry_drop(broker, partition->topic);

@@ -28,6 +28,8 @@ struct partition {
     struct replica_leader leader;
     struct purgatory_place place;
     struct list changed;            /* in broker->partitions_changed: the turn's end looks at it */
+    struct log_dir *dir_told;       /* to the controller; NULL: not yet */
+    struct list unassigned;         /* in broker->assigning.wanted */
     struct log_wait deleting;
     struct list internal;           /* who hosts a coordinator here: partition_listener.node */
     leader_epoch epoch;             /* as told to the log and the machine; -1: not yet */
