@@ -1,0 +1,161 @@
+/* A node whose disk fails in one place, or cannot keep up. */
+#include "base/bytes.h"
+#include "server/node_rig.h"
+#include "sim/sim_io.h"
+#include "test.h"
+#include "wire/batch.h"
+#include <errno.h>
+#include <string.h>
+
+enum { PARTITIONS = 4, SICK = 1 };
+
+struct one_fetch {
+    struct fetch_request request;
+    struct fetch_request_fetch_topic topic;
+    struct fetch_request_fetch_partition partition;
+};
+
+/* The records that are readable from the start; -1: refused with `error`. */
+static log_offset readable(struct rig_client *client, partition_index index, int16_t error) {
+    log_offset next = 0;
+    for (;;) {
+        struct one_fetch f;
+        struct batch batch;
+        fetch_request_init(&f.request);
+        fetch_request_fetch_topic_init(&f.topic);
+        fetch_request_fetch_partition_init(&f.partition);
+        f.request.max_bytes = f.partition.partition_max_bytes = 1 << 20;
+        f.request.session_epoch = -1;
+        f.request.topics = &f.topic;
+        f.request.topics_count = 1;
+        f.topic.topic = SPAN_LITERAL("t");
+        f.topic.partitions = &f.partition;
+        f.topic.partitions_count = 1;
+        f.partition.partition = index;
+        f.partition.fetch_offset = next;
+        const struct fetch_response *out = rig_ask(client, API_FETCH, 11, &f.request);
+        assert_non_null(out);
+        const struct fetch_response_partition_data *data = &out->responses[0].partitions[0];
+        assert_int_equal(data->error_code, error);
+        if (error) return -1;
+        struct span rest = data->records.bytes;
+        if (rest.size == 0) return next;
+        while (batch_next(&rest, &batch) == ERR_NONE) next = batch_next_offset(&batch);
+    }
+}
+
+/* Each kind of operation on the files of one partition fails once, in a node that is written to: that partition is refused
+ * with KAFKA_STORAGE_ERROR from then on and never synced again, the others, the groups and the metadata go on; the node,
+ * killed and started again on a disk that works, has all that was acknowledged, and writes to all of them. */
+TEST(node_one_log_fails_alone) {
+    static const struct { unsigned operation; const char *what; } faults[] = {
+        {SIM_DISK_WRITE, "t-1/00000000000000000000.log"}, {SIM_DISK_SYNC, "t-1/00000000000000000000.log"},
+    };
+    for (size_t i = 0; i < countof(faults); i++) {
+        struct node_rig rig;
+        struct rig_client client;
+        log_offset acknowledged[PARTITIONS] = {0};
+        node_rig_open(&rig, 70 + i, 2, NULL);
+        struct sim_disk *disk = sim_host_disk(rig.hosts[RIG_NODE]);
+        rig_connect(&client, &rig, RIG_PORT);
+        rig_topic(&client, "t", PARTITIONS);
+        for (partition_index p = 0; p < PARTITIONS; p++) {
+            assert_int_equal(rig_produce(&client, "t", p, 3, 200, NULL), KAFKA_NONE);
+            acknowledged[p] += 3;
+        }
+        sim_disk_fail(disk, &(struct sim_disk_fault){.operations = faults[i].operation, .path_part = faults[i].what, .times = 1, .error = -EIO});
+        for (int round = 0; round < 3; round++) {
+            for (partition_index p = 0; p < PARTITIONS; p++) {
+                assert_int_equal(rig_produce(&client, "t", p, 3, 200, NULL), p == SICK ? KAFKA_KAFKA_STORAGE_ERROR : KAFKA_NONE);
+                if (p != SICK) acknowledged[p] += 3;
+            }
+            node_rig_for(&rig, 7000); /* checkpoints come and go */
+        }
+        for (partition_index p = 0; p < PARTITIONS; p++) {
+            if (p == SICK) readable(&client, p, KAFKA_KAFKA_STORAGE_ERROR);
+            else assert_int_equal(readable(&client, p, KAFKA_NONE), acknowledged[p]);
+        }
+        rig_topic(&client, "another", 2);
+        assert_int_equal(rig_produce(&client, "another", 1, 1, 200, NULL), KAFKA_NONE);
+        assert_non_null(strstr(rig.traces, "partition t-1: its log has failed: input or output failed"));
+        assert_null(strstr(rig.traces, "partition t-0"));
+        assert_false(rig.stopped);
+        rig_disconnect(&client);
+        node_rig_kill(&rig);
+        sim_disk_heal(disk);
+        assert_true(node_rig_start(&rig) && node_rig_run(&rig));
+        rig_connect(&client, &rig, RIG_PORT);
+        for (partition_index p = 0; p < PARTITIONS; p++) {
+            log_offset there = readable(&client, p, KAFKA_NONE), base;
+            assert_true(there >= acknowledged[p]); /* what was refused may be there */
+            assert_int_equal(rig_produce(&client, "t", p, 1, 200, &base), KAFKA_NONE);
+            assert_int_equal(base, there);
+        }
+        rig_disconnect(&client);
+        node_rig_stop(&rig);
+        node_rig_close(&rig);
+    }
+}
+
+static void send_silently(struct rig_client *client, const struct slab *slab) {
+    struct produce_request request;
+    struct produce_request_topic_produce_data topic;
+    struct produce_request_partition_produce_data data;
+    produce_request_init(&request);
+    produce_request_topic_produce_data_init(&topic);
+    produce_request_partition_produce_data_init(&data);
+    request.acks = 0;
+    request.timeout_ms = 60000;
+    request.topic_data = &topic;
+    request.topic_data_count = 1;
+    topic.name = SPAN_LITERAL("t");
+    topic.partition_data = &data;
+    topic.partition_data_count = 1;
+    data.records = (struct wire_records){.bytes = span_of(slab->bytes, slab->used)};
+    rig_send_request(client, API_PRODUCE, 9, &request);
+}
+
+/* A producer that asks for no answers sends 4,000 batches of 16 KiB to a disk whose syncs take up to a second. It is read no
+ * faster than the disk takes them: what the node holds stays below 40 MiB, the connection stays, and in the end every record
+ * is there. */
+TEST(node_reads_silent_producers_no_faster_than_its_disk) {
+    enum { BATCHES = 4000 };
+    static const uint8_t value[16 << 10];
+    struct node_rig rig;
+    struct rig_client client;
+    struct batch_builder builder;
+    struct batch_options options;
+    struct slab *slab;
+    node_rig_open(&rig, 80, 2, NULL);
+    rig_connect(&client, &rig, RIG_PORT);
+    rig_topic(&client, "t", 1);
+    assert_int_equal(rig_produce(&client, "t", 0, 1, 10, NULL), KAFKA_NONE);
+    struct sim_timing timing = sim_timing_default();
+    timing.sync_max = NS_PER_S;
+    sim_host_set_timing(rig.hosts[RIG_NODE], &timing);
+    batch_options_init(&options);
+    options.base_offset = 0;
+    batch_builder_init(&builder, &rig.pool, sizeof value + 512, &options);
+    assert_int_equal(batch_builder_add(&builder, 1000, SPAN_LITERAL("k"), span_of(value, sizeof value), NULL, 0), ERR_NONE);
+    assert_int_equal(batch_builder_finish(&builder, NULL, &slab), ERR_NONE);
+    batch_builder_destroy(&builder);
+    size_t most = 0;
+    time_ns begin = io_now(rig.io);
+    for (int i = 0; i < BATCHES; i++) {
+        send_silently(&client, slab);
+        assert_false(client.closed);
+        size_t now = node_rig_memory(&rig);
+        if (now > most) most = now;
+    }
+    assert_true(most < MIB(40));
+    assert_true(io_now(rig.io) - begin > NS_PER_S); /* it was held up */
+    slab_drop(slab);
+    timing = sim_timing_default();
+    sim_host_set_timing(rig.hosts[RIG_NODE], &timing);
+    log_offset base;
+    assert_int_equal(rig_produce(&client, "t", 0, 1, 10, &base), KAFKA_NONE);
+    assert_int_equal(base, BATCHES + 1);
+    rig_disconnect(&client);
+    node_rig_stop(&rig);
+    node_rig_close(&rig);
+}
