@@ -2,6 +2,7 @@
 #include "broker/broker.h"
 #include "broker/handlers.h"
 #include "broker/tracing.h"
+#include <string.h>
 
 static const struct api_row rows[] = {
 #define API(key_, name_, min_, max_, handler_, flags_) \
@@ -75,6 +76,24 @@ static struct api_counts *counts_of(struct broker *broker, int16_t key) {
     return broker->apis[key];
 }
 
+/* More than one request may hold, and its header could be read: who sent it is told, where the answer has an error for the
+ * whole of it. Of the other answers none would be true. False: the connection has to end. */
+static bool reply_limit(struct request *request) {
+    const struct wire_struct *body = request->api->response->body;
+    for (uint32_t i = 0; i < body->field_count; i++) {
+        const struct wire_field *field = &body->fields[i];
+        if (field->type != WIRE_INT16 || !(field->versions & 1u << request->version) || strcmp(field->name, "ErrorCode") != 0) continue;
+        uint8_t *out = request_alloc(request, body->size);
+        if (!out) return true; /* and refused */
+        int16_t error = KAFKA_INVALID_REQUEST;
+        wire_init(body, out);
+        memcpy(out + field->offset, &error, sizeof error);
+        request_reply(request, out);
+        return true;
+    }
+    return false;
+}
+
 void request_start(struct request *request) {
     request->started = io_now(request->broker->shard->io);
     const struct api_row *row = request->row;
@@ -89,6 +108,7 @@ void request_start(struct request *request) {
         size_t used = 0;
         enum err err = wire_decode(request->api->request, request->version, request->in, request->body, &request->arena, &used);
         if (request->broker->tracing) trace_request(request, err, used);
+        if (err == ERR_LIMIT && reply_limit(request)) return;
         if (err) {
             request_refuse(request, err_text(err));
             return;

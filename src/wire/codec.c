@@ -190,7 +190,7 @@ static enum err read_tags(struct reader *in, const struct wire_struct *of, uint3
     for (uint32_t i = 0; i < count; i++) {
         if (!read_uvarint(in, &tag) || !read_uvarint(in, &size) || size > left(in)) return ERR_CORRUPT;
         if (tag >= of->tagged_count) { /* of a version that we do not know yet: skipped, and not kept */
-            if (++unknown > WIRE_UNKNOWN_TAGS_MAX) return ERR_LIMIT;
+            if (++unknown > WIRE_UNKNOWN_TAGS_MAX) return ERR_CORRUPT; /* nobody means that */
             in->at += size;
             continue;
         }

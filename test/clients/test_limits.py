@@ -165,3 +165,58 @@ def test_a_hundred_requests_in_flight(node_with):
     for i in range(101):
         size = struct.unpack(">i", s.recv(4, socket.MSG_WAITALL))[0]
         assert struct.unpack(">i", s.recv(size, socket.MSG_WAITALL)[:4])[0] == i
+
+
+def frame_of(key, version, body):
+    frame = struct.pack(">hhih", key, version, 9, -1) + body
+    return struct.pack(">i", len(frame)) + frame
+
+
+def answer_of(s):
+    with s.makefile("rb") as stream:  # nothing follows the answer that it could take along
+        return stream.read(struct.unpack(">i", stream.read(4))[0])
+
+
+def test_a_million_elements_in_a_request(node_with):
+    """One less and just so many are answered, one more is INVALID_REQUEST where the answer has an error for the whole
+    request (OffsetFetch), and ends the connection where it has none (Metadata). Others go on."""
+    node = node_with()
+    other, = connect(node, 1)
+    for _ in range(200):  # until the group has its coordinator
+        other.sendall(frame_of(10, 0, struct.pack(">h", 1) + b"g"))
+        found = answer_of(other)
+        other.sendall(frame_of(9, 2, struct.pack(">h", 1) + b"g" + struct.pack(">i", 0)))
+        fetched = answer_of(other)
+        if found[4:6] == b"\0\0" and fetched[-2:] == b"\0\0":
+            break
+        time.sleep(0.05)
+    for elements, error in ((999_999, 0), (1_000_000, 0), (1_000_001, 42)):
+        partitions = elements - 1  # and the topic itself
+        s, = connect(node, 1)
+        s.sendall(frame_of(9, 2, struct.pack(">h", 1) + b"g" + struct.pack(">ih", 1, 1) + b"t" + struct.pack(">i", partitions) + bytes(4 * partitions)))
+        answer = answer_of(s)
+        assert struct.unpack(">i", answer[:4])[0] == 9
+        topics = struct.unpack(">i", answer[4:8])[0]
+        assert (topics, struct.unpack(">h", answer[-2:])[0]) == ((0, error) if error else (1, 0))
+        assert is_served(s)
+    s, = connect(node, 1)
+    s.sendall(frame_of(3, 1, struct.pack(">i", 1_000_001) + bytes(2 * 1_000_001)))
+    assert not answered(s, 30)
+    assert is_served(other)
+
+
+def test_unknown_tags_in_a_request(node_with):
+    """1,023 and 1,024 tagged fields that nobody knows are passed over, one more ends the connection."""
+    def varint(n):
+        out = b""
+        while n > 127:
+            out += bytes([n & 127 | 128])
+            n >>= 7
+        return out + bytes([n])
+
+    node = node_with()
+    for count, fine in ((1023, True), (1024, True), (1025, False)):
+        s, = connect(node, 1)
+        tags = varint(count) + b"".join(varint(1000 + i) + b"\1x" for i in range(count))
+        s.sendall(frame_of(18, 3, b"\0\2f\2g" + tags))  # the header's own tags are none
+        assert answered(s) == fine, count

@@ -83,6 +83,19 @@ def test_what_is_not_taken(connection):
         assert push(connection, instance, subscription, **wrong) == error
 
 
+def test_how_much_is_taken(connection):
+    """telemetry.max.bytes is a MiB as it comes, and so much may come out of it: one less, just so much, one more."""
+    def field(size):  # of the protocol's buffers: an unknown one, of so many bytes in all
+        return b"\x7a" + b"".join(bytes([(size - 5) >> shift & 127 | (128 if shift < 21 else 0)]) for shift in (0, 7, 14, 21)) + b"x" * (size - 5)
+
+    for size, error in ((1048575, NONE), (1048576, NONE), (1048577, TOO_LARGE)):
+        instance, subscription = subscribed(connection)
+        assert push(connection, instance, subscription, Metrics=field(size)) == error, size
+    for size, error in ((1048575, NONE), (1048576, NONE), (1048577, INVALID_RECORD)):
+        instance, subscription = subscribed(connection)
+        assert push(connection, instance, subscription, Metrics=gzip.compress(field(size)), CompressionType=1) == error, size
+
+
 def test_a_last_push(connection):
     """It may come at any time, and nothing after it."""
     instance, subscription = subscribed(connection)
