@@ -37,6 +37,7 @@ static int (*const runs[TOOLS_COUNT])(struct args *args) = {
     [TOOL_cluster_list_endpoints] = cluster_list_endpoints_run,
     [TOOL_api_versions] = api_versions_run,
     [TOOL_dump] = tool_dump,
+    [TOOL_top] = top_run,
     [TOOL_trace] = trace_run,
     [TOOL_storage_info] = storage_info_run,
     [TOOL_storage_format] = storage_format_run,

@@ -22,6 +22,7 @@ int cluster_id_run(struct args *args);
 int cluster_unregister_run(struct args *args);
 int cluster_list_endpoints_run(struct args *args);
 int api_versions_run(struct args *args);
+int top_run(struct args *args);
 
 /* moldau completion bash|zsh; moldau man DIR. Words, not options. */
 int completion_run(int argc, char **argv);

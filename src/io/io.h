@@ -143,6 +143,7 @@ struct io_vtable {
 struct io {
     const struct io_vtable *vtable;
     struct pool *pool;                      /* borrows */
+    time_ns waited;                         /* in all turns so far, for something to do; 0 where it is not counted */
 };
 
 enum io_backend { IO_BACKEND_AUTO, IO_BACKEND_URING, IO_BACKEND_EPOLL };

@@ -270,11 +270,13 @@ static uint32_t epoll_turn(struct io *io, time_ns deadline) {
         return ran;
     }
     bool at_once = ran > 0 || e->ready.first || real_fall_asleep(&e->real);
+    time_ns before = e->real.now;
     int count;
     while ((count = wait_for_events(e, deadline, at_once)) < 0) real_clock(&e->real);
     real_awake(&e->real);
     e->waited = true;
     if (!at_once) real_clock(&e->real);
+    if (!at_once) io->waited += e->real.now - before;
     for (int i = 0; i < count; i++) take_event(e, &e->events[i]);
     real_take_finished(&e->real, &e->ready);
     return ran + run_ready(e);

@@ -398,10 +398,12 @@ static uint32_t uring_turn(struct io *io, time_ns deadline) {
     arm_wake(u);
     uint32_t ran = run_ready(u);
     bool at_once = ran > 0 || u->ready.first || io_uring_cq_ready(&u->ring) || real_fall_asleep(&u->real);
+    time_ns before_wait = u->real.now;
     if (!at_once) while (!wait_for_completion(u, deadline)) real_clock(&u->real);
     else if (io_uring_sq_ready(&u->ring)) submit_now(u);
     real_awake(&u->real);
     if (!at_once) real_clock(&u->real);
+    if (!at_once) io->waited += u->real.now - before_wait;
     for (int round = 0; round < TURN_ROUNDS_MAX; round++) {
         real_take_finished(&u->real, &u->ready);
         uint32_t before = ran;

@@ -57,6 +57,7 @@ struct running {
     struct server *server;
     struct shard_group *group;
     struct console *console;
+    struct config_values *values; /* of the settings */
     bool stopped, clean, quiet;
     const char *hint; /* printed with the ready line; may be NULL */
     bool any_http_port; /* where the one that was set is taken */
@@ -124,6 +125,8 @@ static bool open_console(const struct settings *settings, struct pool *pool, con
     if (err) return false;
     options.address.port = console_port(running.console);
     io_address_text(&options.address, running.http);
+    /* DescribeConfigs tells where it really is: `moldau top` finds it so. */
+    if (config_values_set(running.values, SPAN_LITERAL("moldau.http.listener"), span_text(running.http))) trace_line("out of memory");
     return true;
 }
 
@@ -180,6 +183,7 @@ static bool load(struct settings *settings, struct config_values *values, struct
     static char warnings_bytes[WARNINGS_BYTES];
     text_init(&warnings, warnings_bytes, sizeof warnings_bytes);
     if (!settings_read(settings, values, why, &warnings)) return false;
+    running.values = values;
     for (char *line = strtok(warnings_bytes, "\n"); line; line = strtok(NULL, "\n")) trace_line(line);
     return true;
 }

@@ -15,6 +15,8 @@ struct core {
     uint64_t touched;                     /* shards that were sent to and not yet told; the sender's      */
     struct mailbox *to;                   /* owns: one for each shard, by index                           */
     struct shard_times times;
+    time_ns turn_began, waited;           /* of the turn that is under way; what the io had waited by then */
+    uint32_t turn_ran;
     struct pool made_pool;                /* used when the caller brought none                            */
     bool makes_pool;
     char apart[64];
@@ -244,12 +246,18 @@ time_ns shard_next_deadline(const struct shard *shard) {
     return has_work(core) ? 0 : first ? first->key : INT64_MAX;
 }
 
-/* Turns in which nothing ran are wake-ups, and not counted. */
+/* The turn before this one, whose end is known only now, without another look at the clock: where this one began to wait.
+ * Turns in which nothing ran are wake-ups, and no turns. */
 static void count_turn(struct core *core) {
-    time_ns took = io_now_precise(core->shard.io) - shard_now(&core->shard);
-    core->times.turns++;
-    core->times.busy_ns += took > 0 ? (uint64_t)took : 0;
-    histogram_add(&core->times.turn, took);
+    time_ns now = shard_now(&core->shard), waited = core->shard.io->waited;
+    time_ns took = now - (waited - core->waited) - core->turn_began;
+    if (core->turn_ran > 0) {
+        core->times.turns++;
+        core->times.busy_ns += took > 0 ? (uint64_t)took : 0;
+        histogram_add(&core->times.turn, took);
+    }
+    core->turn_began = now;
+    core->waited = waited;
 }
 
 uint32_t shard_turn(struct shard *shard, time_ns deadline) {
@@ -259,12 +267,13 @@ uint32_t shard_turn(struct shard *shard, time_ns deadline) {
     time_ns wanted = shard_next_deadline(shard); /* after `asleep`: mail that comes later than this look wakes the io */
     uint32_t ran = io_turn(shard->io, wanted < deadline ? wanted : deadline);
     atomic_store(&core->asleep, false);
+    count_turn(core);
     ran += run_mail(core);
     ran += run_posted(core);
     ran += run_timers(core);
     ran += run_rest(core);
     if (core->touched) tell_others(core);
-    if (ran > 0) count_turn(core);
+    core->turn_ran = ran;
     return ran;
 }
 

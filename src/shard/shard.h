@@ -76,7 +76,8 @@ void shard_send(struct shard *from, uint32_t to, struct message *message);
 /* From a thread that is no shard: runs on that shard, soon; its `from` means nothing. Never from a turn of a shard. */
 void shard_post(struct shard_group *group, uint32_t to, struct message *message);
 
-/* How the loop does: on its own thread only. A turn's time begins when its wait is over. */
+/* How the loop does: on its own thread only. A turn's time begins when its wait is over and ends when the next one's begins;
+ * it is counted then. */
 struct shard_times {
     uint64_t turns, busy_ns;
     struct histogram turn;

@@ -258,3 +258,71 @@ TEST(shards_sleep_until_stopped) {
     assert_true((after.tv_sec - before.tv_sec) * NS_PER_S + after.tv_nsec - before.tv_nsec < 30 * NS_PER_MS);
     rig_close(&rig);
 }
+
+/* ---- From outside */
+struct posted { struct message message; _Atomic uint32_t *sum; uint32_t number; bool last; };
+static _Atomic uint32_t posted_shard_sum, posted_order_errors;
+static uint32_t posted_last[2][4]; /* by shard and by thread: each shard writes its own */
+
+static void posted_run(struct shard *shard, struct message *message) {
+    struct posted *posted = container_of(message, struct posted, message);
+    uint32_t thread = posted->number >> 16, number = posted->number & 0xffff;
+    if (number <= posted_last[shard->index][thread]) atomic_fetch_add(&posted_order_errors, 1);
+    posted_last[shard->index][thread] = number;
+    atomic_fetch_add(posted->sum, 1);
+    if (atomic_load(posted->sum) == 3 * 1000) shard_stop(shard->group);
+}
+
+struct poster { struct shard_group *group; struct posted *messages; };
+static void *post_all(void *context) {
+    struct poster *poster = context;
+    for (uint32_t i = 0; i < 1000; i++) shard_post(poster->group, i % 2, &poster->messages[i].message);
+    return NULL;
+}
+
+/* Three threads that are no shards leave a thousand messages each with two running shards: every one runs, those of one
+ * thread to one shard in their order. */
+TEST(messages_from_outside) {
+    struct rig rig;
+    static struct posted messages[3][1000];
+    pthread_t threads[3];
+    struct poster posters[3];
+    rig_open(&rig, 2, 0);
+    atomic_store(&posted_shard_sum, 0);
+    for (uint32_t t = 0; t < 3; t++) {
+        for (uint32_t i = 0; i < 1000; i++) messages[t][i] = (struct posted){.message.run = posted_run, .sum = &posted_shard_sum, .number = t << 16 | (i + 1)};
+        posters[t] = (struct poster){rig.group, messages[t]};
+        assert_int_equal(pthread_create(&threads[t], NULL, post_all, &posters[t]), 0);
+    }
+    assert_int_equal(shard_group_run(rig.group), ERR_NONE);
+    for (uint32_t t = 0; t < 3; t++) pthread_join(threads[t], NULL);
+    assert_int_equal(atomic_load(&posted_shard_sum), 3000);
+    assert_int_equal(atomic_load(&posted_order_errors), 0);
+    rig_close(&rig);
+}
+
+static void busy_run(struct shard *shard, struct message *message) {
+    time_ns end = io_now_precise(shard->io) + 30 * NS_PER_MS;
+    while (io_now_precise(shard->io) < end) {}
+}
+
+static void nothing(struct timer *timer) {}
+
+/* A turn that works for 30 ms is counted as that long; a wait of 60 ms is not. */
+TEST(turns_are_timed) {
+    struct rig rig;
+    struct message message = {.run = busy_run};
+    struct timer timer = {0};
+    rig_open(&rig, 1, 0);
+    struct shard *shard = shard_at(rig.group, 0);
+    while (shard_turn(shard, 0)) {}
+    struct shard_times before = *shard_times_of(shard);
+    shard_send(shard, 0, &message);
+    shard_turn(shard, INT64_MAX);
+    assert_true(timer_set(shard, &timer, io_now_precise(shard->io) + 60 * NS_PER_MS, nothing));
+    for (int i = 0; i < 3; i++) shard_turn(shard, io_now_precise(shard->io) + 60 * NS_PER_MS);
+    const struct shard_times *after = shard_times_of(shard);
+    assert_true(after->turns > before.turns);
+    assert_in_range(after->busy_ns - before.busy_ns, 30 * NS_PER_MS, 55 * NS_PER_MS);
+    rig_close(&rig);
+}

@@ -232,3 +232,22 @@ def test_slow_and_many_connections(own_node):
     assert after.value("process_open_fds") < before.value("process_open_fds") + 100
     assert after.value("process_resident_memory_bytes") < before.value("process_resident_memory_bytes") + (16 << 20)
     assert after.value("kafka_server_brokertopicmetrics_messagesin_total", topic="meanwhile") == 1000
+
+
+def test_top(node, topic):
+    """moldau top --once shows the load that goes on meanwhile; found by the broker's own configuration or by its URL."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        for words in (["--bootstrap-server", node.address], ["--metrics", node.http + "/metrics"]):
+            work = pool.submit(produce, node, topic, 60000, **{"linger.ms": 20, "batch.num.messages": 200})
+            shown = run(MOLDAU, "top", "--once", "--interval-ms", "700", *words).stdout
+            work.result()
+            lines = shown.splitlines()
+            assert "ready" in lines[0] and "\033" not in shown
+            assert [line.split()[0] for line in lines if line.split()[:1] and line.split()[0] in ("REQUEST", "TOPIC", "GROUP", "SHARD")] == ["REQUEST", "TOPIC", "GROUP", "SHARD"]
+            produced = next(line.split() for line in lines if line.startswith("Produce "))
+            assert produced[1] != "0" and produced[2] != "-"
+            assert any(line.startswith(topic + " ") for line in lines)
+    for words, sentence in ((["--metrics", "http://127.0.0.1:1/metrics"], "Connection refused"), (["--metrics", "https://x/"], "only http://"),
+                            (["--metrics", node.http + "/nothing"], "404"), (["--interval-ms", "5"], "--interval-ms is 100 at least")):
+        done = run(MOLDAU, "top", "--once", *words, check=False)
+        assert done.returncode == 1 and sentence in done.stderr, words
