@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows that the shards of a node share nothing unsynchronized: a node built with ThreadSanitizer, three shards, is driven by
-# kcat from several sides for some seconds and stopped. It fails on a report of the sanitizer, on a record lost, and on a
-# stop that is not clean.
+# kcat from several sides for some seconds, its metrics are scraped meanwhile, and it is stopped. It fails on a report of the
+# sanitizer, on a record lost, and on a stop that is not clean.
 #   test/threads.sh MOLDAU [SECONDS]
 set -euo pipefail
 program=$1 seconds=${2:-10}
@@ -30,9 +30,19 @@ member() { # NAME: consumes in a group, once there is something
   while [ ! -f "$folder/sent1" ] || [ ! -f "$folder/sent2" ]; do sleep 0.1; done
   timeout "$seconds" kcat -q -b "127.0.0.1:$port" -G "g$1" t1 t2 >/dev/null || [ $? -eq 124 ]
 }
+scraper() { # scrapes as fast as it may, until the others are through
+  local url end=$((SECONDS + seconds)) round=0
+  url=$(grep -aoE 'http://[0-9.:]+/metrics' "$folder/log" | head -n 1)
+  while [ $SECONDS -lt $end ]; do
+    python3 -c 'import sys, urllib.request; [urllib.request.urlopen(sys.argv[1] + path, timeout=30).read() for path in ("/metrics", "/health/ready", "/health/live")]' "${url%/metrics}" || return 1
+    round=$((round + 1))
+  done
+  [ $round -gt 2 ]
+}
 workers=()
 for n in 1 2 3; do producer $n & workers+=($!); done
 for n in 1 1 2; do member $n & workers+=($!); done
+scraper & workers+=($!)
 for worker in "${workers[@]}"; do wait "$worker" && status=0 || status=1; ok "a client serves its time" $status; done
 for n in 1 2 3; do
   got=$(timeout 60 kcat -q -b "127.0.0.1:$port" -C -t t$n -o beginning -e 2>/dev/null | sort -u | wc -l)

@@ -165,4 +165,5 @@ struct config_view broker_config_view(const struct broker *broker);
 /* The rest of the door: metadata from the quorum, and the broker's life in the cluster. */
 #include "broker/meta_follow.h"
 #include "broker/register.h"
+#include "broker/lag.h"
 #include "broker/sample.h"

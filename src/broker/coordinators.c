@@ -356,6 +356,19 @@ partition_index coordinators_next(const struct coordinators *all, partition_inde
     return next;
 }
 
+uint64_t coordinators_visit(const struct coordinators *all, uint32_t max, const struct group_visitor *visitor) {
+    uint64_t left_out = 0;
+    MAP_EACH(node, &all->by_partition) {
+        const struct coordinator *coordinator = MAP_EACH_ITEM(node, const struct coordinator, node);
+        if (!coordinator->partition || coord_state(coordinator->coord) != COORD_SERVING) continue;
+        uint32_t groups = group_count(coordinator->machine), seen = groups < max ? groups : max;
+        group_visit(coordinator->machine, max, visitor);
+        max -= seen;
+        left_out += groups - seen;
+    }
+    return left_out;
+}
+
 void coordinators_follow_image(struct coordinators *all) {
     struct broker *broker = all->broker;
     const struct image_topic *topic = image_topic(broker->image, OFFSETS_TOPIC);

@@ -31,6 +31,8 @@ enum kafka_error coordinators_place(const struct broker *broker, struct span gro
 void coordinators_group_call(struct coordinators *coordinators, partition_index partition, struct group_call *call);
 /* The partitions with a coordinator on this shard, one after the other; -1 before the first, and at the end. */
 partition_index coordinators_next(const struct coordinators *coordinators, partition_index previous);
+/* Every group that is coordinated here, in partitions that are loaded; `max` at most. Answers how many were left out. */
+uint64_t coordinators_visit(const struct coordinators *coordinators, uint32_t max, const struct group_visitor *visitor);
 /* The image has changed: start what was found on disk and is led here, stop what is led elsewhere. */
 void coordinators_follow_image(struct coordinators *coordinators);
 /* A topic is gone: its offsets go. */

@@ -1,5 +1,7 @@
 #include "broker/sample.h"
+#include "broker/coordinators.h"
 #include "broker/fetch_session.h"
+#include "broker/partition.h"
 #include "broker/topic.h"
 
 uint64_t broker_sample_topics(const struct broker *broker, uint32_t max, void *context,
@@ -18,6 +20,18 @@ uint64_t broker_sample_topics(const struct broker *broker, uint32_t max, void *c
         if (known) topic(context, entry->id, known->name, &counts);
     }
     return broker->topics.count > max ? broker->topics.count - max : 0;
+}
+
+uint64_t broker_sample_groups(const struct broker *broker, uint32_t max, const struct group_visitor *visitor) {
+    return broker->coordinators ? coordinators_visit(broker->coordinators, max, visitor) : 0;
+}
+
+bool broker_sample_place(const struct broker *broker, struct span topic, struct uuid wanted, partition_index partition, struct uuid *id, uint32_t *shard) {
+    const struct image_topic *known = image_topic(broker->image, topic);
+    if (!known || (!uuid_is_zero(wanted) && !uuid_equal(wanted, known->id)) || !image_partition(known, partition)) return false;
+    *id = known->id;
+    *shard = partition_shard(broker, known->id, partition);
+    return true;
 }
 
 uint32_t broker_sample_fetch_sessions(const struct broker *broker, uint64_t *evicted) {

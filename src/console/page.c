@@ -31,6 +31,8 @@ static void write_node(struct metric_page *page, const struct scrape *scrape, co
     metric_seconds(page, METRIC_scrape_seconds, NO_LABELS, (uint64_t)took);
     metric_count(page, METRIC_left_out, LABELS(SPAN_LITERAL("topics")), scrape->topics_left_out);
     metric_count(page, METRIC_left_out, LABELS(SPAN_LITERAL("partitions")), scrape->partitions_left_out);
+    metric_count(page, METRIC_left_out, LABELS(SPAN_LITERAL("groups")), scrape->groups_left_out);
+    metric_count(page, METRIC_left_out, LABELS(SPAN_LITERAL("offsets")), scrape->offsets_left_out);
 }
 
 /* ---- requests. One metric after the other, each for all APIs that were asked for. */
@@ -173,6 +175,32 @@ static void write_shards(struct metric_page *page, const struct scrape *scrape) 
     for (uint32_t i = 0; i < count; i++) metric_count(page, METRIC_memory_limit, LABELS(number(text, i)), scrape->shards[i].memory_limit);
 }
 
+#define EACH_LAG(item, labels) \
+    for (uint32_t i_ = 0; i_ < scrape->lag_count; i_++) \
+        for (const struct lag_item *item = &scrape->round.items[i_]; item; item = NULL) \
+            for (struct span labels[3] = {span_text(scrape->groups[scrape->lags[i_].group].name), span_text(scrape->lags[i_].topic), number(text, item->partition)}; \
+                 labels[0].data; labels[0].data = NULL)
+
+static int64_t behind(const struct lag_item *item) {
+    return item->committed < item->high_watermark ? item->high_watermark - item->committed : 0;
+}
+
+static void write_groups(struct metric_page *page, const struct scrape *scrape) {
+    char text[24];
+    for (uint32_t i = 0; i < scrape->state_count; i++)
+        metric_count(page, METRIC_groups, LABELS(span_text(scrape->states[i].protocol), span_text(scrape->states[i].state)), scrape->states[i].groups);
+    for (uint32_t i = 0; i < scrape->group_count; i++)
+        metric_count(page, METRIC_group_members, LABELS(span_text(scrape->groups[i].name)), scrape->groups[i].members);
+    EACH_LAG(item, labels) metric_gauge(page, METRIC_group_offset, labels, item->committed);
+    EACH_LAG(item, labels)
+        if (item->high_watermark >= 0) metric_gauge(page, METRIC_group_lag, labels, behind(item));
+    EACH_LAG(item, labels) {
+        if (item->high_watermark < 0 || (behind(item) > 0 && item->batch_ms < 0)) continue;
+        int64_t age_ms = behind(item) > 0 && scrape->wall > item->batch_ms ? scrape->wall - item->batch_ms : 0;
+        metric_real(page, METRIC_group_lag_seconds, labels, (double)age_ms / 1000);
+    }
+}
+
 static void write_metadata(struct metric_page *page, const struct scrape *scrape) {
     const struct control_sample *control = &scrape->control;
     metric_gauge(page, METRIC_raft_leader, NO_LABELS, control->raft_leader);
@@ -197,6 +225,7 @@ void page_write(struct metric_page *page, const struct scrape *scrape, const str
     write_dirs(page, scrape);
     write_logs(page, &scrape->log);
     write_shards(page, scrape);
+    write_groups(page, scrape);
     write_metadata(page, scrape);
     metric_count(page, METRIC_telemetry_pushes, NO_LABELS, scrape->telemetry_pushes);
     metric_count(page, METRIC_telemetry_bytes, NO_LABELS, scrape->telemetry_bytes);

@@ -10,7 +10,11 @@ struct scrape *scrape_new(struct pool *pool, const struct console_options *optio
     scrape->apis = pool_alloc(pool, API_COUNT * sizeof *scrape->apis);
     scrape->topics = pool_alloc(pool, SCRAPE_TOPICS_MAX * sizeof *scrape->topics);
     scrape->partitions = pool_alloc(pool, SCRAPE_PARTITIONS_MAX * sizeof *scrape->partitions);
-    if (scrape->apis && scrape->topics && scrape->partitions) return scrape;
+    scrape->groups = pool_alloc(pool, SCRAPE_GROUPS_MAX * sizeof *scrape->groups);
+    scrape->lags = pool_alloc(pool, SCRAPE_LAGS_MAX * sizeof *scrape->lags);
+    scrape->known = pool_alloc(pool, SCRAPE_LAGS_MAX * sizeof *scrape->known);
+    scrape->round.items = pool_alloc(pool, SCRAPE_LAGS_MAX * sizeof *scrape->round.items);
+    if (scrape->apis && scrape->topics && scrape->partitions && scrape->groups && scrape->lags && scrape->known && scrape->round.items) return scrape;
     scrape_free(scrape);
     return NULL;
 }
@@ -21,6 +25,10 @@ void scrape_free(struct scrape *scrape) {
     pool_free(pool, scrape->apis, API_COUNT * sizeof *scrape->apis);
     pool_free(pool, scrape->topics, SCRAPE_TOPICS_MAX * sizeof *scrape->topics);
     pool_free(pool, scrape->partitions, SCRAPE_PARTITIONS_MAX * sizeof *scrape->partitions);
+    pool_free(pool, scrape->groups, SCRAPE_GROUPS_MAX * sizeof *scrape->groups);
+    pool_free(pool, scrape->lags, SCRAPE_LAGS_MAX * sizeof *scrape->lags);
+    pool_free(pool, scrape->known, SCRAPE_LAGS_MAX * sizeof *scrape->known);
+    pool_free(pool, scrape->round.items, SCRAPE_LAGS_MAX * sizeof *scrape->round.items);
     pool_free(pool, scrape, sizeof *scrape);
 }
 
@@ -65,6 +73,64 @@ static void take_log(void *context, const struct log *log) {
     sample->segments = log_segments(log);
 }
 
+/* ---- groups */
+
+struct taking { struct scrape *scrape; const struct broker *broker; uint32_t group; };
+
+static void count_state(struct scrape *scrape, const struct group_view *group) {
+    uint32_t i = 0;
+    while (i < scrape->state_count && (strcmp(scrape->states[i].state, group->state) != 0 || strcmp(scrape->states[i].protocol, group->protocol) != 0)) i++;
+    if (i == GROUP_STATES_MAX) return;
+    if (i == scrape->state_count) scrape->states[scrape->state_count++] = (struct state_sample){.protocol = group->protocol, .state = group->state};
+    scrape->states[i].groups++;
+}
+
+static bool take_group(void *context, const struct group_view *group) {
+    struct taking *taking = context;
+    struct scrape *scrape = taking->scrape;
+    count_state(scrape, group);
+    if (scrape->group_count == SCRAPE_GROUPS_MAX || group->id.size > GROUP_NAME_BYTES_MAX) {
+        scrape->groups_left_out++;
+        return false;
+    }
+    struct group_sample *sample = &scrape->groups[scrape->group_count];
+    memset(sample, 0, sizeof *sample);
+    memcpy(sample->name, group->id.data, group->id.size);
+    sample->members = group->members;
+    taking->group = scrape->group_count++;
+    return true;
+}
+
+static uint32_t known_slot(struct uuid id, partition_index partition, log_offset offset) {
+    return (uint32_t)((uuid_hash(id) + (uint64_t)(uint32_t)partition * 31 + (uint64_t)offset * 2654435761u) >> 7) % LAG_SLOTS;
+}
+
+/* What the scrape before found out of the same offset: a batch does not change. */
+static time_ms known_batch_ms(const struct scrape *scrape, const struct lag_item *item) {
+    for (uint32_t at = known_slot(item->topic_id, item->partition, item->committed); scrape->known_slots[at]; at = (at + 1) % LAG_SLOTS) {
+        const struct lag_item *known = &scrape->known[scrape->known_slots[at] - 1];
+        if (known->committed == item->committed && known->partition == item->partition && uuid_equal(known->topic_id, item->topic_id)) return known->batch_ms;
+    }
+    return -1;
+}
+
+static void take_offset(void *context, const struct group_view *group, struct span topic, struct uuid topic_id, partition_index partition, log_offset offset) {
+    struct taking *taking = context;
+    struct scrape *scrape = taking->scrape;
+    struct lag_item item = {.partition = partition, .committed = offset, .high_watermark = -1, .batch_ms = -1};
+    if (topic.size > LOG_TOPIC_BYTES_MAX || !broker_sample_place(taking->broker, topic, topic_id, partition, &item.topic_id, &item.shard)) return;
+    if (scrape->lag_count == SCRAPE_LAGS_MAX) {
+        scrape->offsets_left_out++;
+        return;
+    }
+    struct lag_sample *sample = &scrape->lags[scrape->lag_count];
+    memset(sample, 0, sizeof *sample);
+    sample->group = taking->group;
+    memcpy(sample->topic, topic.data, topic.size);
+    item.batch_ms = known_batch_ms(scrape, &item);
+    scrape->round.items[scrape->lag_count++] = item;
+}
+
 /* ---- what each shard adds */
 
 static void add_net(struct net_counts *into, const struct net_counts *from) {
@@ -96,6 +162,9 @@ static void take_broker(struct scrape *scrape, const struct broker *broker) {
     scrape->fetch_evictions += evicted;
     scrape->waiting += broker->purgatory.waiting;
     scrape->topics_left_out += broker_sample_topics(broker, SCRAPE_TOPICS_MAX, scrape, take_topic);
+    struct taking taking = {.scrape = scrape, .broker = broker};
+    struct group_visitor visitor = {.context = &taking, .group = take_group, .offset = take_offset};
+    scrape->groups_left_out += broker_sample_groups(broker, SCRAPE_GROUPS_SEEN_MAX, &visitor);
 }
 
 static void take_shard(struct scrape *scrape, struct shard *shard) {
@@ -153,6 +222,37 @@ static void take_metadata(struct scrape *scrape, struct shard *shard) {
 
 /* ---- the way from shard to shard */
 
+/* The second round: the ages of what groups read next, on the shard of each partition. */
+static void looks_at_lags(struct shard *shard, struct message *message);
+
+static void lags_looked_at(struct lag_round *round) {
+    struct scrape *scrape = container_of(round, struct scrape, round);
+    struct shard *shard = shard_at(scrape->options->group, scrape->shard);
+    scrape->wall = shard_wall(shard);
+    scrape->shard++;
+    if (scrape->shard == shard_count(shard->group)) scrape->home(scrape);
+    else shard_send(shard, scrape->shard, &scrape->message);
+}
+
+static void looks_at_lags(struct shard *shard, struct message *message) {
+    struct scrape *scrape = container_of(message, struct scrape, message);
+    struct broker *broker = shard->roles[ROLE_BROKER];
+    if (broker) lag_round_start(&scrape->round, broker);
+    else lags_looked_at(&scrape->round);
+}
+
+static void begin_lags(struct scrape *scrape, struct shard *shard) {
+    scrape->shard = 0;
+    scrape->message.run = looks_at_lags;
+    scrape->round.count = scrape->lag_count;
+    scrape->round.first = scrape->turn++ * LAG_READS_MAX % scrape->lag_count;
+    scrape->round.pool = scrape->pool;
+    scrape->round.reads_max = LAG_READS_MAX;
+    scrape->round.opens_max = LAG_OPENS_MAX;
+    scrape->round.done = lags_looked_at;
+    shard_send(shard, 0, &scrape->message);
+}
+
 static void arrived(struct shard *shard, struct message *message) {
     struct scrape *scrape = container_of(message, struct scrape, message);
     if (scrape->shard == 0 && scrape->kind != SCRAPE_PING) take_health(scrape, shard);
@@ -162,20 +262,42 @@ static void arrived(struct shard *shard, struct message *message) {
     }
     scrape->shard++;
     bool is_last = scrape->kind == SCRAPE_READY || scrape->shard == shard_count(shard->group);
-    if (is_last) scrape->home(scrape);
-    else shard_send(shard, scrape->shard, message);
+    if (!is_last) shard_send(shard, scrape->shard, message);
+    else if (scrape->kind == SCRAPE_ALL && scrape->lag_count > 0) begin_lags(scrape, shard);
+    else scrape->home(scrape);
 }
 
-static void forget(struct scrape *scrape) {
-    struct scrape fresh = {.user = scrape->user, .pool = scrape->pool, .options = scrape->options, .apis = scrape->apis, .topics = scrape->topics, .partitions = scrape->partitions};
-    *scrape = fresh;
-    scrape->broker_applied = -1;
+/* What was looked up for the lags is worth keeping for the next scrape; all else begins anew. */
+static void remember_lags(struct scrape *scrape) {
+    struct lag_item *items = scrape->known;
+    scrape->known = scrape->round.items;
+    scrape->round.items = items;
+    memset(scrape->known_slots, 0, sizeof scrape->known_slots);
+    for (uint32_t i = 0; i < scrape->lag_count; i++) {
+        const struct lag_item *item = &scrape->known[i];
+        if (item->batch_ms < 0) continue;
+        uint32_t at = known_slot(item->topic_id, item->partition, item->committed);
+        while (scrape->known_slots[at]) at = (at + 1) % LAG_SLOTS;
+        scrape->known_slots[at] = (uint16_t)(i + 1);
+    }
+}
+
+static void forget(struct scrape *scrape, enum scrape_kind kind) {
+    memset((char *)scrape + offsetof(struct scrape, serves), 0, offsetof(struct scrape, apis) - offsetof(struct scrape, serves));
+    scrape->shard = 0;
+    scrape->kind = kind;
+    if (kind != SCRAPE_ALL) return;
+    remember_lags(scrape);
     memset(scrape->apis, 0, API_COUNT * sizeof *scrape->apis);
+    memset((char *)scrape + offsetof(struct scrape, topics_total), 0, offsetof(struct scrape, topics) - offsetof(struct scrape, topics_total));
+    memset(scrape->topic_slots, 0, sizeof scrape->topic_slots);
+    scrape->topic_count = scrape->partition_count = scrape->state_count = scrape->group_count = scrape->lag_count = 0;
+    scrape->topics_left_out = scrape->partitions_left_out = scrape->groups_left_out = scrape->offsets_left_out = 0;
+    scrape->broker_applied = -1;
 }
 
 void scrape_send(struct scrape *scrape, enum scrape_kind kind, void (*home)(struct scrape *scrape)) {
-    forget(scrape);
-    scrape->kind = kind;
+    forget(scrape, kind);
     scrape->home = home;
     scrape->message.run = arrived;
     shard_post(scrape->options->group, 0, &scrape->message);

@@ -551,6 +551,28 @@ bool group_apply(struct group_machine *machine, const struct group_batch *batch,
 /* ---- To look at */
 
 uint32_t group_count(const struct group_machine *machine) { return machine->groups.count; }
+
+static void visit_offsets(const struct group *group, const struct group_view *view, const struct group_visitor *visitor) {
+    MAP_EACH(node, &group->topics) {
+        const struct committed_topic *topic = MAP_EACH_ITEM(node, struct committed_topic, by_name);
+        MAP_EACH(at, &topic->partitions) {
+            const struct committed *committed = MAP_EACH_ITEM(at, struct committed, by_partition);
+            visitor->offset(visitor->context, view, topic->name, committed->topic_id, committed->partition, committed->offset);
+        }
+    }
+}
+
+void group_visit(const struct group_machine *machine, uint32_t max, const struct group_visitor *visitor) {
+    static const char *const protocols[] = {[KIND_CLASSIC] = "classic", [KIND_CONSUMER] = "consumer", [KIND_SHARE] = "share", [KIND_STREAMS] = "streams"};
+    uint32_t seen = 0;
+    MAP_EACH(node, &machine->groups) {
+        const struct group *group = MAP_EACH_ITEM(node, struct group, by_id);
+        struct group_view view = {.id = group->id, .protocol = protocols[group->kind], .state = group_state_name(group),
+                                  .members = group->kind == KIND_CLASSIC ? group->members.count : group->foreign.count};
+        if (seen++ == max) return;
+        if (visitor->group(visitor->context, &view)) visit_offsets(group, &view, visitor);
+    }
+}
 uint64_t group_unreadable_records(const struct group_machine *machine) { return machine->unreadable; }
 
 partition_index group_partition(struct span group_id, int32_t partitions) {

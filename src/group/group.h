@@ -152,6 +152,18 @@ void group_reset(struct group_machine *machine);
 time_ms group_next_deadline(const struct group_machine *machine); /* monotonic; INT64_MAX: none */
 
 uint32_t group_count(const struct group_machine *machine);
+/* Every group, and its committed offsets, those that nothing may follow included: for metrics. At most `max` groups. */
+struct group_view {
+    struct span id;                   /* borrows */
+    const char *protocol, *state;     /* "classic", ...; "Stable", ... */
+    uint32_t members;
+};
+struct group_visitor {
+    void *context;
+    bool (*group)(void *context, const struct group_view *group); /* false: its offsets are of no interest */
+    void (*offset)(void *context, const struct group_view *group, struct span topic, struct uuid topic_id, partition_index partition, log_offset offset);
+};
+void group_visit(const struct group_machine *machine, uint32_t max, const struct group_visitor *visitor);
 uint64_t group_unreadable_records(const struct group_machine *machine); /* skipped while applying */
 void group_check(const struct group_machine *machine);                 /* asserts every invariant */
 /* One line for a group: state, generation, protocol, members, what is parked. */

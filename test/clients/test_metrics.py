@@ -2,13 +2,15 @@
 import concurrent.futures
 import http.client
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from conftest_shared import MOLDAU, ROOT, Node, run
 
@@ -236,18 +238,125 @@ def test_slow_and_many_connections(own_node):
 
 def test_top(node, topic):
     """moldau top --once shows the load that goes on meanwhile; found by the broker's own configuration or by its URL."""
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    over = threading.Event()
+
+    def load():
+        producer = Producer({"bootstrap.servers": node.address, "linger.ms": 5})
+        while not over.is_set():
+            producer.produce(topic, VALUE)
+            producer.flush(10)
+
+    worker = threading.Thread(target=load)
+    worker.start()
+    try:
+        while node.metrics().value("kafka_server_brokertopicmetrics_messagesin_total", topic=topic) == 0:
+            time.sleep(0.1)
         for words in (["--bootstrap-server", node.address], ["--metrics", node.http + "/metrics"]):
-            work = pool.submit(produce, node, topic, 60000, **{"linger.ms": 20, "batch.num.messages": 200})
-            shown = run(MOLDAU, "top", "--once", "--interval-ms", "700", *words).stdout
-            work.result()
-            lines = shown.splitlines()
+            shown = run(MOLDAU, "top", "--once", "--interval-ms", "1500", *words).stdout
+            lines = [line for line in shown.splitlines() if line]
             assert "ready" in lines[0] and "\033" not in shown
-            assert [line.split()[0] for line in lines if line.split()[:1] and line.split()[0] in ("REQUEST", "TOPIC", "GROUP", "SHARD")] == ["REQUEST", "TOPIC", "GROUP", "SHARD"]
+            heads = [line.split()[0] for line in lines]
+            assert [head for head in heads if head in ("REQUEST", "TOPIC", "GROUP", "SHARD")] == ["REQUEST", "TOPIC", "GROUP", "SHARD"]
             produced = next(line.split() for line in lines if line.startswith("Produce "))
             assert produced[1] != "0" and produced[2] != "-"
             assert any(line.startswith(topic + " ") for line in lines)
+    finally:
+        over.set()
+        worker.join()
     for words, sentence in ((["--metrics", "http://127.0.0.1:1/metrics"], "Connection refused"), (["--metrics", "https://x/"], "only http://"),
                             (["--metrics", node.http + "/nothing"], "404"), (["--interval-ms", "5"], "--interval-ms is 100 at least")):
         done = run(MOLDAU, "top", "--once", *words, check=False)
         assert done.returncode == 1 and sentence in done.stderr, words
+
+
+HOUR_S = 3600
+
+
+def old_records(node, topic, count, age_s):
+    producer = Producer({"bootstrap.servers": node.address, "linger.ms": 50})
+    stamp = int((time.time() - age_s) * 1000)
+    for i in range(count):
+        producer.produce(topic, VALUE, timestamp=stamp)
+    assert producer.flush(30) == 0
+
+
+def test_lag(tmp_path):
+    """A group that has read 400 of 1,000 records of an hour ago lags 600 records and an hour; one that has read all lags 0 and
+    0 s; the same after the node was started again, and when the other records are a minute old."""
+    node = Node(tmp_path / "data", ["--override", "moldau.shards=2"]).start()
+    try:
+        old_records(node, "aged", 1000, HOUR_S)
+        consume(node, "aged", 400, "behind", **{"enable.partition.eof": False})
+        consume(node, "aged", 1000, "ahead")
+        for life in range(2):
+            page = node.metrics()
+            of = {"consumergroup": "behind", "topic": "aged", "partition": "0"}
+            committed = page.value("kafka_consumergroup_current_offset", **of)
+            assert committed == 400
+            assert page.value("kafka_consumergroup_lag", **of) == 600
+            assert page.value("kafka_consumergroup_lag_seconds", **of) == pytest.approx(HOUR_S, abs=60)
+            ahead = page.of("kafka_consumergroup_lag_seconds", consumergroup="ahead", topic="aged")
+            assert [sample.value for sample in ahead] == [0]
+            assert page.value("kafka_consumergroup_lag", consumergroup="ahead") == 0
+            assert page.value("moldau_groups", protocol="classic", state="Empty") == 2
+            assert page.value("kafka_consumergroup_members") == 0
+            node.stop() if life == 0 else None
+            if life == 0:
+                node.start()
+                deadline = time.monotonic() + 20  # the coordinator loads; partitions found on disk are taken up after a second
+                while not node.metrics().of("kafka_consumergroup_lag_seconds", consumergroup="behind") and time.monotonic() < deadline:
+                    time.sleep(0.2)
+        old_records(node, "aged", 100, 60)
+        consume(node, "aged", 600, "behind")
+        page = node.metrics()
+        assert page.value("kafka_consumergroup_lag", consumergroup="behind") == 100
+        assert page.value("kafka_consumergroup_lag_seconds", consumergroup="behind") == pytest.approx(60, abs=30)
+        assert page.value("kafka_consumergroup_lag", consumergroup="ahead") == 100
+    finally:
+        node.stop()
+
+
+def test_members_and_states(node, topic):
+    """While a consumer is in its group, the group is stable and has a member."""
+    produce(node, topic, 10)
+    consumer = Consumer({"bootstrap.servers": node.address, "group.id": "m-" + topic, "auto.offset.reset": "earliest"})
+    consumer.subscribe([topic])
+    assert consumer.poll(30) is not None
+    page = node.metrics()
+    assert page.value("moldau_groups", protocol="classic", state="Stable") >= 1
+    assert page.value("kafka_consumergroup_members", consumergroup="m-" + topic) == 1
+    consumer.close()
+    assert node.metrics().value("kafka_consumergroup_members", consumergroup="m-" + topic) == 0
+
+
+def test_lags_of_many(tmp_path):
+    """A group with offsets in 1,200 partitions, all behind: each scrape looks up some, and after a few of them every one has
+    its age; what is found once stays."""
+    node = Node(tmp_path / "data", ["--override", "moldau.shards=2"]).start()
+    try:
+        admin = AdminClient({"bootstrap.servers": node.address})
+        admin.create_topics([NewTopic("many", 1200, 1)])["many"].result(60)
+        producer = Producer({"bootstrap.servers": node.address})
+        stamp = int((time.time() - 500) * 1000)
+        for partition in range(1200):
+            producer.produce("many", b"v", partition=partition, timestamp=stamp)
+            producer.poll(0)
+        assert producer.flush(60) == 0
+        consumer = Consumer({"bootstrap.servers": node.address, "group.id": "wide"})
+        for begin in range(0, 1200, 400):
+            consumer.commit(offsets=[TopicPartition("many", p, 0) for p in range(begin, begin + 400)], asynchronous=False)
+        consumer.close()
+        seen = 0
+        for _ in range(100):
+            page = node.metrics()
+            ages = page.of("kafka_consumergroup_lag_seconds", consumergroup="wide")
+            assert len(ages) >= seen
+            seen = len(ages)
+            if seen == 1200:
+                break
+        assert seen == 1200
+        assert all(400 < sample.value < 900 for sample in ages)
+        assert page.value("kafka_consumergroup_lag", consumergroup="wide") == 1200
+        assert page.value("moldau_metrics_left_out") == 0
+    finally:
+        node.stop()
