@@ -100,9 +100,9 @@ static uint64_t machine_memory(void) {
     return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
 }
 
-/* A quarter of the cores, rounded up, is left to what is done besides: syncs, jobs, and the kernel's side of sockets. */
-static uint32_t shards_for(long cores) {
-    long shards = cores - (cores + 3) / 4;
+/* Where acknowledgements wait for syncs, a quarter of the cores, rounded up, is left to those. */
+static uint32_t shards_for(long cores, bool page_cache) {
+    long shards = page_cache ? cores : cores - (cores + 3) / 4;
     return shards < 1 ? 1 : shards > SHARDS_MAX ? SHARDS_MAX : (uint32_t)shards;
 }
 
@@ -136,7 +136,7 @@ static int run_server(struct settings *settings) {
     struct io *ios[SHARDS_MAX];
     static struct pool io_pools[SHARDS_MAX], node_pool;
     text_init(&why, why_bytes, sizeof why_bytes);
-    uint32_t shards = settings->shards ? settings->shards : shards_for(sysconf(_SC_NPROCESSORS_ONLN));
+    uint32_t shards = settings->shards ? settings->shards : shards_for(sysconf(_SC_NPROCESSORS_ONLN), settings->page_cache);
     uint64_t memory = settings->memory_bytes ? settings->memory_bytes : machine_memory() / 8 > MIB(512) ? machine_memory() / 8 : MIB(512);
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
