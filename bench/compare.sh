@@ -5,6 +5,7 @@
 # pids, bootstrap and name.
 #   MOLDAU       the program; else a release is built in build/release
 #   BENCH_WORK   scratch folder for data and downloads, on the disk that is to be measured
+#   STEADY=0     not to fill the page cache before each broker (see steady.sh)
 #   BASE_PORT    Apache listens on BASE_PORT + 10, Moldau on BASE_PORT + 510 and + 1010; 19092
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,4 +19,15 @@ if [ -z "${MOLDAU:-}" ]; then
 fi
 MOLDAU=$(realpath "$MOLDAU")
 export MOLDAU COMPARE_DIR=$compare BASE_PORT=${BASE_PORT:-19092}
-exec "$compare/compare.sh" "$@" "$compare/apache-kafka.sh" "$here/driver-fsync.sh" "$here/driver-page-cache.sh"
+drivers=("$compare/apache-kafka.sh" "$here/driver-fsync.sh" "$here/driver-page-cache.sh")
+if [ "${STEADY:-1}" != 0 ]; then
+  scratch=$(mktemp -d "${BENCH_WORK:-${TMPDIR:-/tmp}}/steady.XXXXXX")
+  trap 'rm -rf "$scratch"' EXIT
+  export STEADY_FILE=$scratch/holes
+  for i in "${!drivers[@]}"; do
+    printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$here/steady.sh" "${drivers[$i]}" > "$scratch/driver-$i.sh"
+    chmod +x "$scratch/driver-$i.sh"
+    drivers[$i]=$scratch/driver-$i.sh
+  done
+fi
+"$compare/compare.sh" "$@" "${drivers[@]}"
