@@ -24,8 +24,26 @@ def python(id, name, file):
     return Client(id, name, "python", ("requirements.txt",), ("python3",), (), ("{venv}/bin/python", "-B", f"{HERE}/python/{file}"))
 
 
+def go(id, name):
+    return Client(id, name, "go", ("go.mod", "go.sum", "rule/rule.go", f"{id}/main.go"), ("go",), (f"go build -mod=readonly -trimpath -o {{out}}/driver ./{id}",), ("{out}/driver",))
+
+
+def java(id, name, version):
+    copy = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+    build = (f"rm -rf {{out}}/lib; mvn -B -q -f pom.xml -Dclients.version={version} {copy} -DincludeScope=runtime -DoutputDirectory={{out}}/lib",
+             "javac -nowarn -d {out}/classes -cp '{out}/lib/*' Driver.java")
+    # as a small program: neither the large heap nor the optimizing compiler is worth its start
+    command = ("java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", "{out}/classes:{out}/lib/*", "Driver")
+    return Client(id, name, "java", ("pom.xml", "Driver.java"), ("java", "javac", "mvn"), build, command)
+
+
 CLIENTS = [
+    java("java-4", "Apache Kafka's Java clients 4", "4.4.0"),
+    java("java-3", "Apache Kafka's Java clients 3", "3.9.2"),
     python("confluent-kafka-python", "confluent-kafka (Python)", "confluent.py"),
     python("kafka-python", "kafka-python", "kafka_python.py"),
     python("aiokafka", "aiokafka", "aiokafka_driver.py"),
+    go("franz-go", "franz-go (Go)"),
+    go("sarama", "sarama (Go)"),
+    go("kafka-go", "segmentio kafka-go (Go)"),
 ]

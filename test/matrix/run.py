@@ -164,7 +164,7 @@ def main():
         if unknown:
             parser.error("unknown: " + ", ".join(unknown))
 
-    drivers, missing = [], {}
+    drivers, missing, broken = [], {}, 0
     for client in CLIENTS:
         java = client.id == "java-4"
         if client.id not in only and not java:
@@ -172,13 +172,14 @@ def main():
         driver = Driver(client)
         began = time.monotonic()
         if words.no_build and client.build and not (driver.out / ".built").exists():
-            why = "it is not built"
+            why = "it is not there"
         else:
             why = driver.build()
         if time.monotonic() - began > 1:
             print(f"{client.id}: built in {time.monotonic() - began:.0f} s", flush=True)
         if why:
             missing[client.id] = why
+            broken += "build" in why
         else:
             drivers.append(driver)
 
@@ -236,9 +237,11 @@ def main():
         for name, cell in row.items():
             if cell["state"] in ("failed", "not run"):
                 print(f"{cell['state'].upper()} {id} {name}: {cell['why']}")
+    if broken:
+        print(f"{broken} drivers could not be built, each of which counts as one failure")
     print(f"{counts['lacks']} not offered by the client, {counts['not run']} not run")
-    print(f"{counts['passed']} passed, {counts['failed']} failed")
-    return 1 if counts["failed"] else 0
+    print(f"{counts['passed']} passed, {counts['failed'] + broken} failed")
+    return 1 if counts["failed"] or broken else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,317 @@
+// Driver of franz-go (kgo and kadm).
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"moldau.test/matrix/rule"
+)
+
+var (
+	ctx    = context.Background()
+	codecs = map[string]kgo.CompressionCodec{"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
+		"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression()}
+)
+
+func client(c rule.Call, options ...kgo.Opt) *kgo.Client {
+	return rule.Must(kgo.NewClient(append(options, kgo.SeedBrokers(c.Bootstrap), kgo.RecordPartitioner(kgo.ManualPartitioner()))...))
+}
+
+func write(c rule.Call, codec kgo.CompressionCodec) {
+	cl := client(c, kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(20*time.Millisecond))
+	defer cl.Close()
+	var records []*kgo.Record
+	for i := 0; i < 500; i++ {
+		records = append(records, &kgo.Record{Topic: c.Topic, Key: rule.Key(i), Value: rule.Value(i)})
+	}
+	rule.Check(cl.ProduceSync(ctx, records...).FirstErr())
+}
+
+func fetch(c rule.Call, topic string, from, count int64) (out []*kgo.Record) {
+	cl := client(c, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(from)}}))
+	defer cl.Close()
+	soon, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for int64(len(out)) < count {
+		fetches := cl.PollFetches(soon)
+		rule.Check(fetches.Err())
+		out = append(out, fetches.Records()...)
+	}
+	return out[:count]
+}
+
+func read(c rule.Call, topic string, count int64) (right int) {
+	for o, r := range fetch(c, topic, 0, count) {
+		if rule.IsRight(r.Offset, int64(o), r.Key, r.Value) {
+			right++
+		}
+	}
+	return right
+}
+
+func codec(c rule.Call) rule.Answer {
+	write(c, codecs[c.Capability])
+	foreign, count := c.Foreign()
+	return rule.Answer{"own": read(c, c.Topic, 500), "foreign": read(c, foreign, count)}
+}
+
+func records(c rule.Call) rule.Answer {
+	odd := rule.OddOnes(c.Capability)
+	cl := client(c)
+	defer cl.Close()
+	for _, r := range odd {
+		record := &kgo.Record{Topic: c.Topic, Key: r.Key, Value: r.Value, Timestamp: time.UnixMilli(r.Ms)}
+		for _, h := range r.Headers {
+			record.Headers = append(record.Headers, kgo.RecordHeader{Key: h.Name, Value: h.Value})
+		}
+		rule.Check(cl.ProduceSync(ctx, record).FirstErr())
+	}
+	found := []any{}
+	for _, r := range fetch(c, c.Topic, 0, int64(len(odd))) {
+		record := rule.Record{Key: r.Key, Value: r.Value, Ms: r.Timestamp.UnixMilli()}
+		for _, h := range r.Headers {
+			record.Headers = append(record.Headers, rule.Header{Name: h.Key, Value: h.Value})
+		}
+		found = append(found, record.AsJSON())
+	}
+	return rule.Answer{"records": found}
+}
+
+type member struct {
+	client      *kgo.Client
+	mutex       sync.Mutex
+	partitions  map[int32]bool
+	assignments int
+	read        int
+	cancel      context.CancelFunc
+	done        chan bool
+}
+
+func (m *member) count() int {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return len(m.partitions)
+}
+
+func (m *member) sorted() (out []int32) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	for p := range m.partitions {
+		out = append(out, p)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func join(c rule.Call, seen *rule.Seen, options ...kgo.Opt) *member {
+	m := &member{partitions: map[int32]bool{}, done: make(chan bool)}
+	revoked := func(_ context.Context, cl *kgo.Client, lost map[string][]int32) {
+		m.mutex.Lock()
+		defer m.mutex.Unlock()
+		for _, p := range lost[c.Topic] {
+			delete(m.partitions, p)
+		}
+	}
+	m.client = client(c, append(options, kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(c.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.SessionTimeout(10*time.Second), kgo.HeartbeatInterval(time.Second), kgo.BlockRebalanceOnPoll(), kgo.DisableAutoCommit(),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, got map[string][]int32) {
+			m.mutex.Lock()
+			defer m.mutex.Unlock()
+			m.assignments++
+			for _, p := range got[c.Topic] {
+				m.partitions[p] = true
+			}
+		}), kgo.OnPartitionsRevoked(revoked), kgo.OnPartitionsLost(revoked))...)
+	var running context.Context
+	running, m.cancel = context.WithCancel(ctx)
+	go func() {
+		defer close(m.done)
+		for running.Err() == nil {
+			fetches := m.client.PollFetches(running)
+			fetches.EachRecord(func(r *kgo.Record) {
+				seen.Add(r.Value)
+				m.mutex.Lock()
+				m.read++
+				m.mutex.Unlock()
+			})
+			if fetches.NumRecords() > 0 {
+				rule.Check(m.client.CommitUncommittedOffsets(ctx))
+			}
+			m.client.AllowRebalance()
+		}
+	}()
+	return m
+}
+
+func (m *member) leave() {
+	m.cancel()
+	<-m.done
+	m.client.Close()
+}
+
+func group(c rule.Call) rule.Answer {
+	seen := &rule.Seen{}
+	a := join(c, seen)
+	rule.Until("the first member has 6 partitions", func() bool { return a.count() == 6 })
+	b := join(c, seen)
+	rule.Until("the two have 6 partitions together, and the second has read", func() bool {
+		b.mutex.Lock()
+		read := b.read
+		b.mutex.Unlock()
+		return a.count() > 0 && b.count() > 0 && a.count()+b.count() == 6 && read > 0
+	})
+	shared := []int{a.count(), b.count()}
+	b.leave()
+	rule.Until("the first member has 6 partitions again", func() bool { return a.count() == 6 })
+	fmt.Println("covered")
+	rule.Until("six ends", func() bool { return seen.Ends() >= 6 })
+	a.leave()
+	return seen.Answer(shared)
+}
+
+func resume(c rule.Call) rule.Answer {
+	one := func() *kgo.Client {
+		return client(c, kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(c.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
+	}
+	soon, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	first, count := one(), 0
+	var last *kgo.Record
+	for count < 40 {
+		fetches := first.PollRecords(soon, 40-count)
+		rule.Check(fetches.Err())
+		for _, r := range fetches.Records() {
+			count, last = count+1, r
+		}
+	}
+	rule.Check(first.CommitRecords(soon, last))
+	first.Close()
+	second := one()
+	defer second.Close()
+	var offsets []int64
+	for len(offsets) == 0 || offsets[len(offsets)-1] < 99 {
+		fetches := second.PollFetches(soon)
+		rule.Check(fetches.Err())
+		for _, r := range fetches.Records() {
+			offsets = append(offsets, r.Offset)
+		}
+	}
+	rule.Check(second.CommitUncommittedOffsets(soon))
+	return rule.Answer{"first": offsets[0], "last": offsets[len(offsets)-1]}
+}
+
+func static(c rule.Call) rule.Answer {
+	seen := &rule.Seen{}
+	one, two := join(c, seen, kgo.InstanceID("one")), join(c, seen, kgo.InstanceID("two"))
+	rule.Until("both have two partitions", func() bool { return one.count() == 2 && two.count() == 2 })
+	before := two.sorted()
+	one.mutex.Lock()
+	assignments := one.assignments
+	one.mutex.Unlock()
+	two.leave() // Close does not leave the group for a member with an instance id
+	two = join(c, seen, kgo.InstanceID("two"))
+	rule.Until("the second member has partitions again", func() bool { return two.count() > 0 })
+	time.Sleep(1500 * time.Millisecond) // a heartbeat of the first would tell it of a rebalance
+	after := two.sorted()
+	one.mutex.Lock()
+	disturbed := one.assignments - assignments
+	one.mutex.Unlock()
+	two.leave()
+	one.leave()
+	return rule.Answer{"before": before, "after": after, "disturbed": disturbed}
+}
+
+func offsets(c rule.Call) rule.Answer {
+	admin := kadm.NewClient(client(c))
+	defer admin.Close()
+	of := func(listed kadm.ListedOffsets, err error) kadm.ListedOffset {
+		rule.Check(err)
+		found, _ := listed.Lookup(c.Topic, 0)
+		rule.Check(found.Err)
+		return found
+	}
+	earliest, latest := of(admin.ListStartOffsets(ctx, c.Topic)), of(admin.ListEndOffsets(ctx, c.Topic))
+	at, between := of(admin.ListOffsetsAfterMilli(ctx, 1700000050000, c.Topic)), of(admin.ListOffsetsAfterMilli(ctx, 1700000050500, c.Topic))
+	after := of(admin.ListOffsetsAfterMilli(ctx, 1800000000000, c.Topic))
+	answer := rule.Answer{"earliest": earliest.Offset, "latest": latest.Offset, "at": at.Offset, "between": between.Offset, "after": after.Offset}
+	if after.Timestamp < 0 { // what is after all records is told as the end, without a time
+		answer["after"] = nil
+	}
+	answer["read"] = string(fetch(c, c.Topic, at.Offset, 1)[0].Key)
+	return answer
+}
+
+func admin(call func(a *kadm.Client, topic, group string) rule.Answer) func(rule.Call) rule.Answer {
+	return func(c rule.Call) rule.Answer {
+		a := kadm.NewClient(client(c))
+		defer a.Close()
+		return call(a, c.Topic, c.Group)
+	}
+}
+
+func main() {
+	capabilities := map[string]func(rule.Call) rule.Answer{
+		"version": func(rule.Call) rule.Answer { return rule.Answer{"version": rule.Version("github.com/twmb/franz-go")} },
+		"records": records, "null-header": records,
+		"idempotent": func(c rule.Call) rule.Answer { write(c, kgo.NoCompression()); return nil }, // the default
+		"group":      group, "resume": resume, "static": static, "offsets": offsets,
+		"create-topic": admin(func(a *kadm.Client, topic, _ string) rule.Answer {
+			rule.Must(a.CreateTopic(ctx, 3, 1, map[string]*string{"retention.ms": kadm.StringPtr("3600000")}, topic))
+			return nil
+		}),
+		"describe-topic": admin(func(a *kadm.Client, topic, _ string) rule.Answer {
+			found := rule.Must(a.ListTopics(ctx, topic))[topic]
+			rule.Check(found.Err)
+			leaders := []int32{}
+			for _, p := range found.Partitions.Sorted() {
+				if !slices.Contains(leaders, p.Leader) {
+					leaders = append(leaders, p.Leader)
+				}
+			}
+			slices.Sort(leaders)
+			return rule.Answer{"partitions": len(found.Partitions), "leaders": leaders}
+		}),
+		"create-partitions": admin(func(a *kadm.Client, topic, _ string) rule.Answer {
+			rule.Check(rule.Must(a.UpdatePartitions(ctx, 5, topic))[topic].Err)
+			return nil
+		}),
+		"describe-config": admin(func(a *kadm.Client, topic, _ string) rule.Answer {
+			found := rule.Must(rule.Must(a.DescribeTopicConfigs(ctx, topic)).On(topic, nil))
+			rule.Check(found.Err)
+			at := slices.IndexFunc(found.Configs, func(config kadm.Config) bool { return config.Key == "retention.ms" })
+			return rule.Answer{"retention": found.Configs[at].MaybeValue()}
+		}),
+		"alter-config": admin(func(a *kadm.Client, topic, _ string) rule.Answer {
+			changes := []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: kadm.StringPtr("7200000")}}
+			rule.Check(rule.Must(rule.Must(a.AlterTopicConfigs(ctx, changes, topic)).On(topic, nil)).Err)
+			return nil
+		}),
+		"delete-records": admin(func(a *kadm.Client, topic, _ string) rule.Answer {
+			var before kadm.Offsets
+			before.AddOffset(topic, 0, 40, -1)
+			rule.Check(rule.Must(a.DeleteRecords(ctx, before)).Error())
+			return nil
+		}),
+		"list-groups": admin(func(a *kadm.Client, _, _ string) rule.Answer {
+			return rule.Answer{"groups": rule.Must(a.ListGroups(ctx)).Groups()}
+		}),
+		"describe-group": admin(func(a *kadm.Client, _, group string) rule.Answer {
+			found := rule.Must(a.DescribeGroups(ctx, group))[group]
+			rule.Check(found.Err)
+			return rule.Answer{"state": found.State, "members": len(found.Members)}
+		}),
+		"delete-group": admin(func(a *kadm.Client, _, group string) rule.Answer { rule.Must(a.DeleteGroup(ctx, group)); return nil }),
+		"delete-topic": admin(func(a *kadm.Client, topic, _ string) rule.Answer { rule.Must(a.DeleteTopic(ctx, topic)); return nil }),
+	}
+	for _, name := range rule.Codecs {
+		capabilities[name] = codec
+	}
+	rule.Main(capabilities)
+}
