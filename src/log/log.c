@@ -375,7 +375,9 @@ bool log_failure_passes(enum err err) { return err == ERR_NO_SPACE || err == ERR
 enum err log_open(struct log *log, struct log_wait *wait) {
     assert(!log->retired);
     if (log->change == CHANGE_CLOSE || log->change == CHANGE_DELETE || log->state == LOG_DELETED) return ERR_CLOSED;
-    if (log->state == LOG_OPEN && log->change == CHANGE_NONE) {
+    /* It may be open and those who waited for that not yet told: who comes now stays behind them, or what is appended for
+     * the one would come before what the other asked for earlier. */
+    if (log->state == LOG_OPEN && log->change == CHANGE_NONE && (!wait || list_is_empty(&log->waits))) {
         log_touch(log);
         return ERR_NONE;
     }

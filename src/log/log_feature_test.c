@@ -54,6 +54,42 @@ TEST(log_appends_of_a_turn_share_a_write_and_a_sync) {
     ended(b);
 }
 
+struct in_order { struct log_wait wait; int *told, place; };
+
+static void told_in_order(struct log_wait *wait, enum err err) {
+    struct in_order *one = container_of(wait, struct in_order, wait);
+    assert_int_equal(err, ERR_NONE);
+    one->place = ++*one->told;
+}
+
+/* An opening has come back, and who waited for it is told at the end of the turn: who asks in between waits behind. Shown
+ * with the completions of a turn alone, as requests that are read in that turn find the log. */
+TEST(log_opening_is_told_in_the_order_of_asking) {
+    struct bench *b = bench_new(BENCH_SIM, 1);
+    struct bench_log l = {0};
+    int told = 0;
+    struct in_order first = {.wait.done = told_in_order, .told = &told}, second = first;
+    assert_int_equal(bench_start(b), ERR_NONE);
+    struct log_spec spec = {.dir = log_dirs_at(bench_dirs(b), 0), .topic = "orders", .create = true, .config = *bench_config(b), .owner = &l.owner};
+    assert_int_equal(log_new(&l.log, bench_store(b), &spec), ERR_NONE);
+    list_init(&first.wait.node);
+    list_init(&second.wait.node);
+    assert_int_equal(log_open(l.log, &first.wait), ERR_AGAIN);
+    bench_turns(b, 1);
+    const struct log_metrics *m = log_store_metrics(bench_store(b));
+    assert_int_equal(m->opens, 0);
+    while (m->opens == 0) bench_completions(b);
+    assert_int_equal(told, 0);
+    assert_int_equal(log_open(l.log, &second.wait), ERR_AGAIN);
+    while (told < 2) bench_turns(b, 1);
+    assert_int_equal(first.place, 1);
+    assert_int_equal(second.place, 2);
+    struct waiting now;
+    waiting_init(&now);
+    assert_int_equal(log_open(l.log, &now.wait), ERR_NONE);
+    ended(b);
+}
+
 /* With flush.messages at its maximum nothing is synced by an append; log_flush does it all the same; with 10 every tenth
  * message does. */
 TEST(log_flush_policies) {

@@ -34,6 +34,7 @@ bool bench_is_stuck(struct bench *bench);          /* its disk was cut */
 /* Turns until *what. False: the disk was cut meanwhile (simulator), or 60 seconds (virtual, or 10 real ones) went by. */
 bool bench_until(struct bench *bench, const bool *what);
 void bench_turns(struct bench *bench, uint32_t turns);
+void bench_completions(struct bench *bench); /* the first part of a turn, and no more: what came back from the io */
 bool bench_pass(struct bench *bench, time_ms time); /* virtual time, or real: use little */
 
 /* A log with an owner that notes what it is told. */
