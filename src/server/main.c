@@ -4,6 +4,7 @@
 #include "console/console.h"
 #include "controller/controller.h"
 #include "server/config_verb.h"
+#include "server/notify.h"
 #include "server/server.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +83,10 @@ static void on_ready(void *context) {
     if (running.console) printf("metrics: http://%s/metrics\n", running.http);
     if (running.hint) printf("%s", running.hint);
     fflush(stdout);
+    char state[sizeof line + 32];
+    snprintf(state, sizeof state, "READY=1\nSTATUS=%s", line);
+    notify_send(state);
+    notify_watchdog_start(running.group);
 }
 
 /* Why it stopped of itself has been traced. */
@@ -92,6 +97,7 @@ static void on_stopped(void *context, bool clean, const char *why) {
 }
 
 static void on_interrupt(void *context) {
+    notify_send("STOPPING=1\nSTATUS=stopping");
     server_stop(running.server);
 }
 
