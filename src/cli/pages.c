@@ -56,7 +56,7 @@ static void print_names(const char *between, bool scripts, FILE *out) {
 
 /* Which verb of its own the tool was given: the first word that is one. */
 static void print_body(FILE *out) {
-    fprintf(out, "  case \"$tool\" in\n    moldau) words=\"server dev help completion man");
+    fprintf(out, "  case \"$tool\" in\n    moldau) words=\"server dev config help completion man");
     print_names(" ", false, out);
     fprintf(out, "\" ;;\n");
     print_cases(out);
@@ -172,7 +172,8 @@ static void print_man(int i, FILE *out) {
     }
     fprintf(out, ".SH DESCRIPTION\n");
     print_roff(tool->about, out);
-    fprintf(out, "\nOptions and output are those of Apache Kafka's tool.\n.SH OPTIONS\n");
+    if (tool->script) fprintf(out, "\nOptions and output are those of Apache Kafka's tool.");
+    fprintf(out, "\n.SH OPTIONS\n");
     print_man_options(tool, out);
     for (int v = i + 1; v < TOOLS_COUNT && cli_tools[v].parent == i; v++) {
         fprintf(out, ".SH VERB ");
