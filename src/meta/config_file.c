@@ -28,7 +28,7 @@ static uint32_t place_of(const struct config_values *values, struct span name, b
 static enum err set(struct config_values *values, struct span name, struct span value, uint32_t line) {
     bool found;
     uint32_t at = place_of(values, name, &found);
-    struct span copy = {arena_copy(values->arena, value.data, value.size ? value.size : 1), value.size};
+    struct span copy = {value.size ? arena_copy(values->arena, value.data, value.size) : arena_alloc(values->arena, 1), value.size};
     struct span own_name = found ? values->entries[at].name : (struct span){arena_copy(values->arena, name.data, name.size), name.size};
     if (!copy.data || !own_name.data) return ERR_NO_MEMORY;
     if (!found) {

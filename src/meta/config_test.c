@@ -1,6 +1,7 @@
 #include "meta/meta_test.h"
 #include "test.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct bench {
@@ -171,6 +172,26 @@ TEST(config_reads_java_properties) {
     assert_int_equal(config_values_read(&b.values, SPAN_LITERAL("a=1\nb=\\u12G4\n"), &b.why), ERR_CORRUPT);
     assert_string_equal(b.words, "line 2: \\u is not followed by four hexadecimal digits");
     bench_close(&b);
+}
+
+/* An empty value is copied without a look at what lies there: its place is the end of exactly so much memory, behind the
+ * sanitizer's fence. So values of metadata are packed. */
+TEST(config_copies_empty_values) {
+    struct pool pool;
+    struct arena arena;
+    struct config_values values;
+    struct span got;
+    char *memory = malloc(4);
+    pool_init(&pool, 0, 4);
+    arena_init(&arena, &pool, 0);
+    config_values_init(&values, &arena);
+    assert_int_equal(config_values_set(&values, SPAN_LITERAL("a"), span_of(memory + 4, 0)), ERR_NONE);
+    free(memory);
+    assert_true(config_values_get(&values, SPAN_LITERAL("a"), &got));
+    assert_int_equal(got.size, 0);
+    assert_non_null(got.data);
+    arena_destroy(&arena);
+    pool_destroy(&pool);
 }
 
 /* Every cut and every flipped byte of a file is read without harm. */
