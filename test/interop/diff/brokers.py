@@ -35,6 +35,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+group.max.size=3
 log.retention.ms=-1
 offsets.retention.check.interval.ms=86400000
 connections.max.idle.ms=3600000

@@ -1,10 +1,12 @@
 """The differential tester: the same requests to Apache Kafka 4.4.0 and to Moldau, the answers compared field by field.
 
-    ./dev interop diff [--requests N] [--seed S] [--scene I] [--apis A,B] [--keep]
+    ./dev interop diff [--requests N] [--seed S] [--scene I] [--apis A,B] [--replay FILE [--shrink]]
 
 Both nodes begin on empty directories with the same settings. Work is done in scenes of some hundred requests, each with
 topics and groups of its own and a seed of its own (S and the scene's number), so that a scene that shows a difference can
-be run again alone (--scene I); its requests are kept in build/interop/diff/scene-I.json.
+be run again alone (--scene I). Each ends with requests that are wrong by one random change to one that was sent before.
+A scene with a difference is kept in build/interop/diff/scene-I.json: --replay sends it again, and --shrink looks for the
+fewest of its steps that still show the first difference.
 Ids that each node makes up are mapped one to one (compare.py). What may differ is in differences.txt, one field a line.
 """
 import argparse
@@ -19,6 +21,9 @@ import time
 
 import brokers
 import compare
+import mutate
+import plausible
+import replay
 import requests
 import scripts
 import wire
@@ -96,14 +101,17 @@ class Tester:
         return self.conns[name]
 
     def drop(self, name):
+        if name in self.conns:
+            self.log.append({"do": "drop", "conn": name})
         if name == "main" and self.world:
             self.world.sessions.clear()  # a fetch session lives on in Kafka, and in Moldau only with the connection's shard
         for conn in self.conns.pop(name, ()):
             conn.close()
 
     # ---- asking
-    def send(self, api, version, body, client="diff", change=None, conn="main"):
-        self.log.append({"api": api, "version": version, "body": body, "client": client, "change": change, "conn": conn})
+    def send(self, api, version, body, client="diff", change=None, conn="main", told=True):
+        if told:
+            self.log.append({"do": "send", "api": api, "version": version, "body": body, "client": client, "change": change, "conn": conn})
         for side, connection in enumerate(self.pair(conn)):
             connection.send(wire.APIS[api], version, self.comparer.realise(side, body), client, change)
         self.asked += 1
@@ -112,6 +120,36 @@ class Tester:
         pair = self.pair(conn)
         out = [connection.receive(seconds) for connection in pair]
         return [answer for answer, _ in out], [end for _, end in out]
+
+    def collect(self, sent):
+        """The answers to what was sent on several connections: {conn: (api, version, body)}. Of a join the leader's comes last,
+        who is told the others' ids. Answers what Apache answered, by connection."""
+        self.log.append({"do": "collect", "sent": {conn: list(what) for conn, what in sent.items()}})
+        got = {conn: self.receive(conn) for conn in sent}
+        out = {}
+        for conn in sorted(sent, key=lambda c: len((got[c][0][0] or {}).get("members", ()))):
+            api, version, body = sent[conn]
+            answers, ends = got[conn]
+            differences, whole = self.judge(api, version, body, answers, ends)
+            self.note(api, version, body, differences, whole, None)
+            if any(ends):
+                self.drop(conn)
+            out[conn] = whole
+        return out
+
+    def until_group(self, name, states, seconds=8):
+        """Both nodes have taken in what was sent, or the time has come: the group is in one of these states."""
+        self.log.append({"do": "until", "group": name, "states": list(states), "seconds": seconds})
+        deadline = time.monotonic() + seconds
+        for side in (0, 1):
+            while time.monotonic() < deadline:
+                conn = self.pair("settle")[side]
+                conn.send(wire.APIS["DescribeGroups"], 4, {"groups": [name]}, "settle")
+                answer, _ = conn.receive()
+                if answer["groups"][0]["groupState"] in states:
+                    break
+                time.sleep(0.02)
+        time.sleep(0.03)
 
     def own_part(self, api, answer):
         """Of a list of everything that there is: what belongs to this scene, as other scenes go on beside it."""
@@ -134,10 +172,11 @@ class Tester:
             answers = [self.own_part(api, answer) for answer in answers]
         return self.comparer.compare(answers)
 
-    def ask(self, api, version, body, client="diff", change=None, conn="main"):
+    def ask(self, api, version, body, client="diff", change=None, conn="main", do="ask"):
         """Sends, compares, and answers Apache's answer in canonical ids; None when the connection was closed."""
+        self.log.append({"do": do, "api": api, "version": version, "body": body, "client": client, "change": change, "conn": conn})
         silent = api == "Produce" and body.get("acks") == 0
-        self.send(api, version, body, client, change, conn)
+        self.send(api, version, body, client, change, conn, told=False)
         if silent:
             for connection in self.pair(conn):
                 connection.waiting.pop()
@@ -166,7 +205,7 @@ class Tester:
 
     def sign(self, api, path, a, b):
         """What makes two differences one kind: values, but not the names of this scene."""
-        return tuple(re.sub(r"s\d+-(\d+|missing)", "T", text) for text in (api, path, compare.brief(a)[:80], compare.brief(b)[:80]))
+        return tuple(re.sub(r"s\w{4}-(\d+|missing)", "T", text) for text in (api, path, compare.brief(a)[:80], compare.brief(b)[:80]))
 
     def are_new(self, api, differences):
         """Worth asking again: what has neither been seen before nor is listed."""
@@ -216,19 +255,26 @@ class Tester:
                 time.sleep(0.02)
 
     # ---- scenes
+    def enter(self, name):
+        """A scene's beginning: nothing is known but the two nodes."""
+        for conn in list(self.conns):
+            self.drop(conn)
+        self.scene, self.log, self.scene_is_bad = name, [], False
+        self.ids = self.comparer.ids = compare.Ids()
+        self.world = requests.World(name)
+        return self.world
+
     def run_scene(self, number, size):
-        self.scene, self.log, self.scene_is_bad = number, [], False
+        world = self.enter(f"{number:04d}")
         rng = random.Random(f"{self.options.seed}:{number}")
-        world = self.world = requests.World(f"{number}")
-        kind = "mixed" if number % 4 or self.options.apis else "scripts"
-        self.drop("main")
-        if kind == "mixed":
+        if number % 4 or self.options.apis:
             self.mixed(world, rng, size)
         else:
             scripts.run(self, world, rng, size)
+        mutate.tail(self, world, rng, size // 4)
         self.finish(world)
         if self.scene_is_bad:
-            (OUT / f"scene-{number}.json").write_text(json.dumps(self.log))
+            (OUT / f"scene-{number}.json").write_text(json.dumps(dict(scene=self.scene, steps=self.log), indent=0))
 
     def begin(self, world, rng):
         version = self.served["CreateTopics"][1]
@@ -237,7 +283,7 @@ class Tester:
         self.step(world, "InitProducerId", 4, {"transactionalId": None, "transactionTimeoutMs": 1000, "producerId": -1, "producerEpoch": -1})
 
     def step(self, world, api, version, body, **more):
-        answer = self.ask(api, version, body, **more)
+        answer = self.ask(api, version, body, do="step", **more)
         if answer is not None and requests.seen(world, api, version, body, answer):
             self.settle(world)
             if "AlterConfigs" in api:
@@ -268,6 +314,9 @@ class Tester:
     def run(self):
         """Scenes by several processes side by side: most of a request's time is waiting."""
         began = time.monotonic()
+        if self.options.replay:
+            replay.run(self, self.options.replay, self.options.shrink)
+            return
         if self.options.scene is not None:
             self.run_scene(self.options.scene, SCENE_REQUESTS)
             self.report(1, time.monotonic() - began)
@@ -303,6 +352,7 @@ class Tester:
             codes = sorted({code for counts in rows[api].values() for code in counts}, key=str)
             low, high = self.served.get(api, (0, 0))
             print(f"{api:32} {len(rows[api]):>3} of {high - low + 1:<2} {sum(sum(c.values()) for c in rows[api].values()):>7}  {', '.join(map(str, codes))}")
+        plausible.report(self.coverage, self.served, OUT / "not-met.txt")
         print(f"served by Apache Kafka only: {', '.join(self.not_served) or 'nothing'}")
         print(f"listed differences met: {sum(self.listed.hits.values())}, in {len(self.listed.hits)} of {len(self.listed.rows)} rows")
         print(f"{self.asked} requests in {scenes} scenes, {len(self.coverage)} of (API, version, error), {seconds:.0f} s; "
@@ -344,7 +394,8 @@ def main():
     parser.add_argument("--scene", type=int)
     parser.add_argument("--jobs", type=int, default=6, help="scenes at a time")
     parser.add_argument("--apis", help="only these, in mixed scenes")
-    parser.add_argument("--keep", action="store_true", help="leave the nodes' folders")
+    parser.add_argument("--replay", help="a scene's file: its steps again")
+    parser.add_argument("--shrink", action="store_true", help="with --replay: the fewest steps that show its first difference")
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     tester = Tester(options)

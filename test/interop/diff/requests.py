@@ -82,8 +82,6 @@ def g_Metadata(w, rng, v):
     topics = [{"name": n} for n in names]
     if v >= 10 and rng.random() < 0.4:
         topics = [{"name": None, "topicId": w.topic_id(rng)} for _ in names]
-        if False:
-            pass
     if v >= 1 and rng.random() < 0.05:
         topics = None
     if v == 0 and not topics:
@@ -171,8 +169,10 @@ def a_batch(w, rng, name, partition):
         key = (producer, pepoch, name, partition)
         sequence = w.sequences.get(key, 0)
         last = w.sequences.get(key + ("last",), 0)
-        made["producer"] = (producer, pepoch + rng.choice([0] * 8 + [1]),
-                            rng.choice([sequence] * 8 + [last, (sequence + 1) % (1 << 31), sequence - 1, 0, 2147483647, -1]))
+        made["producer"] = (producer, pepoch, rng.choice([sequence] * 8 + [last, (sequence + 1) % (1 << 31), sequence - 1, 0, 2147483647, -1]))
+        if rng.random() < 0.1:  # a new epoch begins anew; then the former one is fenced
+            made["producer"] = (producer, pepoch + 1, rng.choice([0, 0, 0, 5]))
+            w.producers.append((producer, pepoch + 1))
     elif roll < 0.80:
         made["producer"] = rng.choice([(12345678, 0, 0), (12345678, 0, 5), (-1, 0, 0), (-1, -1, 5), (987654321012, -1, 0), (987654321012, 0, -1), (-2, 3, 3)])
     elif roll < 0.83:
@@ -529,7 +529,7 @@ def seen(w, api, version, body, answer):
     if api == "CreateTopics" and not body["validateOnly"]:
         for topic in answer["topics"]:
             if topic["errorCode"] == 0:
-                asked = next(t for t in body["topics"] if t["name"] == topic["name"])
+                asked = next((t for t in body["topics"] if t["name"] == topic["name"]), None)
                 count = len(asked["assignments"]) or max(1, asked["numPartitions"])
                 w.topics[topic["name"]] = Topic(count)
                 w.topics[topic["name"]].id = topic.get("topicId")
@@ -548,7 +548,7 @@ def seen(w, api, version, body, answer):
         for result in answer["results"]:
             if result["errorCode"] == 0:
                 count = next(t["count"] for t in body["topics"] if t["name"] == result["name"])
-                topic = w.topics[result["name"]]
+                topic = w.topics.setdefault(result["name"], Topic(count))
                 for p in range(topic.parts, count):
                     topic.ends[p] = topic.starts[p] = 0
                 topic.parts = count

@@ -53,14 +53,8 @@ class Group:
         return version, body
 
     def joined(self, conns):
-        """The answers of all that wait, others' before the leader's, who is told all ids."""
-        got = {conn: self.tester.receive(conn) for conn in conns}
-        order = sorted(conns, key=lambda c: len((got[c][0][0] or {}).get("members", ())))
-        for conn in order:
-            answers, ends = got[conn]
-            version, body = self.waiting.pop(conn)
-            differences, whole = self.tester.judge("JoinGroup", version, body, answers, ends)
-            self.tester.note("JoinGroup", version, body, differences, whole, None)
+        answers = self.tester.collect({conn: ("JoinGroup", *self.waiting.pop(conn)) for conn in conns})
+        for conn, whole in answers.items():
             if whole and whole["errorCode"] == 0:
                 self.members[conn], self.generation = whole["memberId"], whole["generationId"]
                 if whole["leader"] == whole["memberId"]:
@@ -83,18 +77,8 @@ class Group:
         self.sync(conns)
         return True
 
-    def until_state(self, states, seconds=5):
-        """Both nodes have taken in what was sent: the group is in one of these states."""
-        deadline = time.monotonic() + seconds
-        for side in (0, 1):
-            while time.monotonic() < deadline:
-                conn = self.tester.pair("settle")[side]
-                conn.send(requests.wire.APIS["DescribeGroups"], 4, {"groups": [self.name]}, "settle")
-                answer, _ = conn.receive()
-                if answer["groups"][0]["groupState"] in states:
-                    break
-                time.sleep(0.02)
-        time.sleep(0.03)
+    def until_state(self, states, seconds=8):
+        self.tester.until_group(self.name, states, seconds)
 
     def sync(self, conns):
         others = [c for c in conns if c != self.leader]
@@ -105,13 +89,10 @@ class Group:
             body = {"groupId": self.name, "generationId": self.generation, "memberId": self.members[conn], "groupInstanceId": self.instances.get(conn),
                     "protocolType": "consumer", "protocolName": self.protocols[0]["name"], "assignments": given}
             self.tester.send("SyncGroup", version, body, "c-" + conn, None, conn)
-            sent[conn] = version, body
+            sent[conn] = "SyncGroup", version, body
             if conn != self.leader:
                 time.sleep(0.02)
-        for conn, (version, body) in sent.items():
-            answers, ends = self.tester.receive(conn)
-            differences, whole = self.tester.judge("SyncGroup", version, body, answers, ends)
-            self.tester.note("SyncGroup", version, body, differences, whole, None)
+        self.tester.collect(sent)
 
     def heartbeat(self, conn, **more):
         body = dict({"groupId": self.name, "generationId": self.generation, "memberId": self.members[conn], "groupInstanceId": self.instances.get(conn)}, **more)
