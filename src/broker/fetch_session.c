@@ -2,7 +2,7 @@
 #include "base/hash.h"
 #include <string.h>
 
-enum { EVICT_AFTER_MS = 120000, INITIAL_EPOCH = 0, FINAL_EPOCH = -1 };
+enum { EVICT_AFTER_MS = 120000, INITIAL_EPOCH = 0, FINAL_EPOCH = -1, TWICE_LOOKED_FOR_MAX = 64 };
 
 struct partition_name {
     struct uuid topic_id;
@@ -130,12 +130,32 @@ static struct session_partition *make(const struct partition_name *key, struct s
     return partition;
 }
 
+static uint32_t partitions_named(const struct fetch_request *request) {
+    uint32_t count = 0;
+    for (int32_t t = 0; t < request->topics_count; t++) count += (uint32_t)request->topics[t].partitions_count;
+    return count;
+}
+
+/* Is it named again further on? Then that counts. Above a number of partitions nobody looks: it is squared. */
+static bool is_named_again(const struct fetch_request *request, int16_t version, int32_t topic, int32_t partition) {
+    const struct fetch_request_fetch_topic *own = &request->topics[topic];
+    for (int32_t t = topic; t < request->topics_count; t++) {
+        const struct fetch_request_fetch_topic *other = &request->topics[t];
+        if (t != topic && !(version >= 13 ? uuid_equal(other->topic_id, own->topic_id) : span_equal(other->topic, own->topic))) continue;
+        for (int32_t p = t == topic ? partition + 1 : 0; p < other->partitions_count; p++)
+            if (other->partitions[p].partition == own->partitions[partition].partition) return true;
+    }
+    return false;
+}
+
 static bool take_over(struct fetch_sessions *sessions, struct fetch_plan *plan, const struct fetch_request *request, int16_t version) {
     struct fetch_session *session = plan->session;
+    bool looks_for_twice = !session && partitions_named(request) <= TWICE_LOOKED_FOR_MAX;
     for (int32_t t = 0; t < request->topics_count; t++) {
         const struct fetch_request_fetch_topic *topic = &request->topics[t];
         for (int32_t p = 0; p < topic->partitions_count; p++) {
             const struct fetch_request_fetch_partition *in = &topic->partitions[p];
+            if (looks_for_twice && is_named_again(request, version, t, p)) continue;
             struct partition_name key = {.index = in->partition};
             if (version >= 13) key.topic_id = topic->topic_id;
             else key.name = topic->topic;
@@ -175,12 +195,6 @@ static bool take_over(struct fetch_sessions *sessions, struct fetch_plan *plan, 
         }
     }
     return true;
-}
-
-static uint32_t partitions_named(const struct fetch_request *request) {
-    uint32_t count = 0;
-    for (int32_t t = 0; t < request->topics_count; t++) count += (uint32_t)request->topics[t].partitions_count;
-    return count;
 }
 
 enum kafka_error fetch_session_plan(struct fetch_sessions *sessions, const struct fetch_request *request, int16_t version,

@@ -93,6 +93,7 @@ static void joined(struct request *request) {
     for (int32_t t = 0; out->results && t < work->count; t++) {
         if (work->topics[t].is_named_again) continue;
         int32_t partitions = gather(work, t);
+        if (partitions == 0) continue;
         topic_result *result = &out->results[out->results_count++];
         result->topic_name = work->topics[t].name;
         result->partitions = alter_replica_log_dirs_response_alter_replica_log_dir_partition_result_array(&request->arena, partitions);

@@ -68,13 +68,33 @@ static struct span trimmed(struct span value) {
     return value;
 }
 
+/* A topic's list is told as it is understood: no spaces around the items, and each policy of cleaning once. data NULL of what
+ * is not null: over budget. */
+static struct span list_text(struct request *request, const struct config_key *key, struct span value) {
+    bool each_once = strcmp(key->name, "cleanup.policy") == 0;
+    if (key->scope != SCOPE_TOPIC || key->type != CONFIG_TYPE_LIST || !value.size) return value;
+    uint8_t *text = request_alloc(request, value.size);
+    size_t size = 0;
+    for (const uint8_t *at = value.data, *end = value.data + value.size; text && at <= end;) {
+        const uint8_t *comma = at < end ? memchr(at, ',', (size_t)(end - at)) : NULL;
+        struct span one = trimmed(span_of(at, (size_t)((comma ? comma : end) - at)));
+        bool is_first = at == value.data;
+        at = comma ? comma + 1 : end + 1;
+        if (each_once && config_list_contains((struct span){text, size}, one)) continue;
+        if (!is_first) text[size++] = ',';
+        if (one.size) memcpy(text + size, one.data, one.size);
+        size += one.size;
+    }
+    return (struct span){text, size};
+}
+
 static bool one_key(struct request *request, struct describe_configs_response_describe_configs_result *result, struct span resource, const struct config_key *key) {
     struct config_view view = broker_config_view(request->broker);
     struct config_synonym values[CONFIG_SYNONYMS_MAX];
     uint32_t found = find_synonyms(&view, key, resource, values);
     enum config_source source;
     struct span value = config_value(&view, key, resource, &source, &request->arena);
-    if (key->internal && !(found && values[0].source == SOURCE_TOPIC)) return true; /* only where it is set */
+    if (key->internal && !(found && values[0].source != SOURCE_DEFAULT)) return true; /* only where it is set */
     if (key == config_key(KEY_broker_id)) { /* the former name of the same */
         value = config_text(&view, KEY_node_id, NULL);
         values[0] = (struct config_synonym){span_text(key->name), value, SOURCE_STATIC_BROKER};
@@ -85,7 +105,9 @@ static bool one_key(struct request *request, struct describe_configs_response_de
     fill(out, request, key);
     if (key->scope == SCOPE_BROKER) value = found ? values[0].value : config_default(key); /* another name's value is not this one's */
     out->config_source = (int8_t)(found ? values[0].source : SOURCE_DEFAULT);
-    out->value = out->is_sensitive ? (struct span){0} : key->type == CONFIG_TYPE_STRING ? value : trimmed(value);
+    out->value = out->is_sensitive ? (struct span){0} : key->type == CONFIG_TYPE_STRING ? value : list_text(request, key, trimmed(value));
+    for (uint32_t i = 0; i < found; i++) values[i].value = list_text(request, key, values[i].value);
+    if (value.data && !out->is_sensitive && !out->value.data) return false; /* over budget */
     return synonyms(request, out, values, found);
 }
 

@@ -74,6 +74,7 @@ static bool lay_out(struct request *request, struct delete_work *work) {
     if (!out->topics) goto over_budget;
     for (int32_t t = 0; t < in->topics_count; t++) {
         const struct delete_records_request_delete_records_topic *asked = &in->topics[t];
+        if (asked->partitions_count == 0) continue;
         topic_result *topic = result_of(work, asked->name);
         int32_t before = topic ? topic->partitions_count : 0;
         partition_result *partitions = delete_records_response_delete_records_partition_result_array(&request->arena, before + asked->partitions_count);

@@ -100,12 +100,12 @@ void handle_offset_commit(struct request *request) {
     if (!(work->open = REQUEST_ARRAY(request, count, int16_t *))) return;
     work->response.topics = offset_commit_response_offset_commit_response_topic_array(&request->arena, in->topics_count);
     if (!work->response.topics) goto over_budget;
-    work->response.topics_count = in->topics_count;
     work->asked.topics_count = 0;
     for (int32_t t = 0; t < in->topics_count; t++) {
         const struct offset_commit_request_offset_commit_request_topic *topic = &in->topics[t];
-        struct offset_commit_response_offset_commit_response_topic *answer = &work->response.topics[t];
         const struct image_topic *known = request->version >= 10 ? image_topic_by_id(image, topic->topic_id) : image_topic(image, topic->name);
+        if (topic->partitions_count == 0 && known) continue; /* it is not in the answer either; one that is not there is */
+        struct offset_commit_response_offset_commit_response_topic *answer = &work->response.topics[work->response.topics_count++];
         answer->name = topic->name;
         answer->topic_id = topic->topic_id;
         answer->partitions = offset_commit_response_offset_commit_response_partition_array(&request->arena, topic->partitions_count);

@@ -143,7 +143,7 @@ static bool split(struct request *request, struct offsets_work *work, const dele
         out->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
     }
     if (left->partitions_count) work->asked.topics_count++;
-    if (unknown->partitions_count) work->unknown_count++;
+    if (unknown->partitions_count || !known) work->unknown_count++; /* a topic that is not there is named in any case */
     return true;
 }
 

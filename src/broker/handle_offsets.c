@@ -85,7 +85,7 @@ static void list_joined(struct request *request) {
     request_reply(request, out);
 }
 
-/* The same partition twice in one request: INVALID_REQUEST, said once for each topic entry that names it. */
+/* The same partition twice in one request: INVALID_REQUEST, said once. */
 static bool appears_again(const struct list_offsets_request *in, int32_t topic, int32_t partition) {
     const struct list_offsets_request_list_offsets_topic *own = &in->topics[topic];
     for (int32_t t = 0; t < in->topics_count; t++) {
@@ -96,9 +96,13 @@ static bool appears_again(const struct list_offsets_request *in, int32_t topic, 
     return false;
 }
 
-static bool appeared_before(const struct list_offsets_request_list_offsets_topic *topic, int32_t partition) {
-    for (int32_t p = 0; p < partition; p++)
-        if (topic->partitions[p].partition_index == topic->partitions[partition].partition_index) return true;
+static bool appeared_before(const struct list_offsets_request *in, int32_t topic, int32_t partition) {
+    const struct list_offsets_request_list_offsets_topic *own = &in->topics[topic];
+    for (int32_t t = 0; t <= topic; t++) {
+        if (t != topic && !span_equal(in->topics[t].name, own->name)) continue;
+        for (int32_t p = 0; p < (t == topic ? partition : in->topics[t].partitions_count); p++)
+            if (in->topics[t].partitions[p].partition_index == own->partitions[partition].partition_index) return true;
+    }
     return false;
 }
 
@@ -127,10 +131,9 @@ void handle_list_offsets(struct request *request) {
         request_refuse(request, "over budget");
         return;
     }
-    out->topics_count = in->topics_count;
     for (int32_t t = 0; t < in->topics_count; t++) {
         const struct list_offsets_request_list_offsets_topic *topic = &in->topics[t];
-        struct list_offsets_response_list_offsets_topic_response *answer = &out->topics[t];
+        struct list_offsets_response_list_offsets_topic_response *answer = &out->topics[out->topics_count];
         struct uuid topic_id = {{0}};
         bool known = broker_topic_id(request->broker, topic->name, &topic_id);
         answer->name = topic->name;
@@ -143,7 +146,7 @@ void handle_list_offsets(struct request *request) {
         for (int32_t p = 0; p < topic->partitions_count; p++) {
             const struct list_offsets_request_list_offsets_partition *asked = &topic->partitions[p];
             bool twice = count <= TWICE_LOOKED_FOR_MAX && appears_again(in, t, p);
-            if (twice && appeared_before(topic, p)) continue;
+            if (twice && appeared_before(in, t, p)) continue;
             struct offset_entry *entry = &work->entries[n++];
             answer->partitions[answer->partitions_count++].partition_index = asked->partition_index;
             entry->item.index = asked->partition_index;
@@ -156,6 +159,7 @@ void handle_list_offsets(struct request *request) {
             if (!entry->item.error && !known) entry->item.error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
             if (!entry->item.error && !assign(request, &work->offsets, entry, count)) return;
         }
+        if (answer->partitions_count) out->topics_count++; /* without partitions a topic is not in the answer */
     }
     send(request, &work->offsets, list_joined);
 }

@@ -5,6 +5,8 @@
 #include "broker/partition.h"
 #include "wire/batch.h"
 
+enum { TWICE_LOOKED_FOR_MAX = 64 }; /* partitions in a request */
+
 struct produce_share {
     struct share share;
     struct list items;
@@ -145,6 +147,25 @@ static enum kafka_error check_records(struct span records, int16_t version) {
     return second == FRONT_NONE ? KAFKA_NONE : second == FRONT_BATCH ? KAFKA_INVALID_RECORD : KAFKA_CORRUPT_MESSAGE;
 }
 
+/* A partition that is named again further on: what is said last counts. Above a number of partitions nobody looks: it is
+ * squared. */
+static bool is_named_again(const struct produce_request *in, int16_t version, int32_t topic, int32_t partition) {
+    const struct produce_request_topic_produce_data *own = &in->topic_data[topic];
+    for (int32_t t = topic; t < in->topic_data_count; t++) {
+        const struct produce_request_topic_produce_data *other = &in->topic_data[t];
+        if (t != topic && !(version >= 13 ? uuid_equal(other->topic_id, own->topic_id) : span_equal(other->name, own->name))) continue;
+        for (int32_t p = t == topic ? partition + 1 : 0; p < other->partition_data_count; p++)
+            if (other->partition_data[p].index == own->partition_data[partition].index) return true;
+    }
+    return false;
+}
+
+static int32_t partitions_named(const struct produce_request *in) {
+    int32_t count = 0;
+    for (int32_t t = 0; t < in->topic_data_count && count <= TWICE_LOOKED_FOR_MAX; t++) count += in->topic_data[t].partition_data_count;
+    return count;
+}
+
 static bool partition_exists(const struct broker *broker, struct uuid topic_id, partition_index index) {
     const struct image_topic *topic = image_topic_by_id(broker->image, topic_id);
     return topic && image_partition(topic, index);
@@ -160,7 +181,6 @@ void handle_produce(struct request *request) {
     produce_response_init(&work->response);
     struct produce_response *out = &work->response;
     out->responses = produce_response_topic_produce_response_array(&request->arena, in->topic_data_count);
-    out->responses_count = in->topic_data_count;
     if (!out->responses) {
         request_refuse(request, "over budget");
         return;
@@ -168,9 +188,10 @@ void handle_produce(struct request *request) {
     struct span why = {0};
     enum kafka_error refused = refuse_all(in, &why);
     bool acks_are_good = in->acks >= -1 && in->acks <= 1;
+    bool looks_for_twice = partitions_named(in) <= TWICE_LOOKED_FOR_MAX;
     for (int32_t t = 0; t < in->topic_data_count; t++) {
         const struct produce_request_topic_produce_data *topic = &in->topic_data[t];
-        struct produce_response_topic_produce_response *answer = &out->responses[t];
+        struct produce_response_topic_produce_response *answer = &out->responses[out->responses_count];
         struct uuid topic_id = topic->topic_id;
         enum kafka_error error = KAFKA_NONE;
         answer->name = topic->name;
@@ -182,13 +203,13 @@ void handle_produce(struct request *request) {
         }
         if (refused) error = refused;
         answer->partition_responses = produce_response_partition_produce_response_array(&request->arena, topic->partition_data_count);
-        answer->partition_responses_count = topic->partition_data_count;
         if (!answer->partition_responses) {
             request_refuse(request, "over budget");
             return;
         }
         for (int32_t p = 0; p < topic->partition_data_count; p++) {
-            struct produce_response_partition_produce_response *partition = &answer->partition_responses[p];
+            if (looks_for_twice && is_named_again(in, request->version, t, p)) continue;
+            struct produce_response_partition_produce_response *partition = &answer->partition_responses[answer->partition_responses_count++];
             partition->index = topic->partition_data[p].index;
             partition->base_offset = -1;
             enum kafka_error own = error;
@@ -202,6 +223,7 @@ void handle_produce(struct request *request) {
                     return; /* request_alloc has refused it */
             }
         }
+        if (answer->partition_responses_count) out->responses_count++;
     }
     fanout_begin(request, joined);
     for (uint32_t shard = 0; shard < broker->shards; shard++)

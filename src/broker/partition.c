@@ -452,8 +452,8 @@ static void aborted_done(struct log_aborted_list *list, enum err err) {
 static bool fetch_was_read(struct fetch_item *item) {
     item->at = (struct replica_offset){.offset = item->from, .segment_base = item->read.position.segment_base,
                                        .position = item->read.position.position < 0 ? 0 : (uint32_t)item->read.position.position};
-    /* There is data, and no room for it in this answer: nothing is told of it, not even that nothing was aborted. */
-    if (item->records.bytes == 0 && item->from < log_stable(item->partition->log)) return true;
+    /* There is data, and not enough room for it in this answer: nothing is told of it, not even that nothing was aborted. */
+    if (item->records.bytes == 0 && item->read.bytes_max > 0 && item->from < log_stable(item->partition->log)) return true;
     if (item->isolation != FETCH_COMMITTED || item->records.bytes == 0) return fetch_finish(item);
     item->aborted = (struct log_aborted_list){.log = item->partition->log, .from = item->from, .upto = item->read.upto_offset,
                                               .arena = item->arena, .done = aborted_done};
@@ -485,11 +485,21 @@ static bool fail_out_of_range(struct fetch_item *item) {
     return fail_fetch(item, KAFKA_OFFSET_OUT_OF_RANGE);
 }
 
+/* Does this broker follow the partition? One that does not may have learned of its place before the leader has: if it knows
+ * the leader's epoch, it shall wait. */
+static enum kafka_error check_replica(const struct fetch_item *item) {
+    const struct image_partition *state = state_of(item->partition);
+    if (item->replica < 0) return KAFKA_NONE;
+    if (state && item->replica != item->partition->broker->node->id && image_replica_index(state, item->replica) >= 0) return KAFKA_NONE;
+    return item->current_epoch >= 0 ? KAFKA_UNKNOWN_LEADER_EPOCH : KAFKA_NOT_LEADER_OR_FOLLOWER;
+}
+
 static bool fetch_open(struct fetch_item *item) {
     struct partition *partition = item->partition;
     enum kafka_error error = ready(partition);
     if (error) return fail_fetch(item, error);
     if (item->current_epoch >= 0 && (error = check_epoch(partition, item->current_epoch))) return fail_fetch(item, error);
+    if ((error = check_replica(item))) return fail_fetch(item, error);
     fill_ends(item);
     if (item->last_fetched_epoch >= 0) { /* does what the follower or consumer has agree with this log? */
         struct log_epoch_end end = log_epoch_end_for(partition->log, item->last_fetched_epoch);

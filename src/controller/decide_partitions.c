@@ -176,6 +176,7 @@ static void refuse_type(struct decide *d, const struct elect_leaders_request *in
 }
 
 void decide_elect_leaders(struct decide *d, const struct elect_leaders_request *in, struct elect_leaders_response *out) {
+    if (in->topic_partitions_count == 0) return; /* nobody looks at the type then */
     if (in->election_type != ELECTION_TYPE_PREFERRED && in->election_type != ELECTION_TYPE_UNCLEAN) {
         refuse_type(d, in, out);
         return;

@@ -252,6 +252,7 @@ void group_list(struct group_machine *machine, struct group_request *request, st
     if (!answer->groups) answer = NULL;
     for (struct list *node = machine->groups.order.next; answer && node != &machine->groups.order; node = node->next) {
         const struct group *group = MAP_EACH_ITEM(node, struct group, by_id);
+        if (group->hidden_at == machine->batches) continue;
         struct span state = span_text(group_state_name(group)), kind = kind_name(group);
         if (!is_listed(body->states_filter, body->states_filter_count, state) || !is_listed(body->types_filter, body->types_filter_count, kind)) continue;
         struct list_groups_response_listed_group *out = &answer->groups[answer->groups_count++];
@@ -298,7 +299,7 @@ static bool describe_missing(struct group_request *request, const struct group *
 }
 
 void group_describe(struct group_machine *machine, struct group_request *request, struct group_effects *effects) {
-    const struct group *group = group_find(machine, request->group_id);
+    const struct group *group = group_find_shown(machine, request->group_id);
     struct arena *arena = request->arena;
     struct describe_groups_response_described_group *answer = ARENA_NEW(arena, struct describe_groups_response_described_group);
     if (answer) {

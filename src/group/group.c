@@ -64,6 +64,11 @@ struct group *group_find(const struct group_machine *machine, struct span id) {
     return node ? MAP_ITEM(node, struct group, by_id) : NULL;
 }
 
+struct group *group_find_shown(const struct group_machine *machine, struct span id) {
+    struct group *group = group_find(machine, id);
+    return group && group->hidden_at != machine->batches ? group : NULL;
+}
+
 static void group_free(struct group_machine *machine, struct group *group) {
     members_destroy(machine, group);
     offsets_clear(machine, group);
@@ -160,6 +165,7 @@ struct group_machine *group_machine_new(struct pool *pool, const struct group_se
     if (!machine) return NULL;
     machine->pool = pool;
     machine->settings = *settings;
+    machine->batches = 1;
     arena_init(&machine->scratch, pool, 0);
     map_init(&machine->groups, pool, 0, group_is_id);
     map_init(&machine->producers, pool, 0, producer_is_id);
@@ -532,6 +538,7 @@ static bool apply_record(struct group_machine *machine, const struct decoded *re
 }
 
 bool group_apply(struct group_machine *machine, const struct group_batch *batch, log_offset base, bool live) {
+    machine->batches++;
     if (batch->marker != GROUP_MARKER_NONE) return offsets_apply_marker(machine, batch->producer_id, batch->marker == GROUP_MARKER_COMMIT);
     for (uint32_t i = 0; i < batch->count; i++) {
         struct decoded record;

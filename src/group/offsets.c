@@ -264,6 +264,15 @@ void offsets_commit(struct group_machine *machine, struct group_request *request
         return;
     }
     struct offset_commit_response *answer = request->answer.offset_commit;
+    /* Who commits makes the group, whether or not an offset of it is taken; if none is, it is told of when the partition's
+     * next record is there. Kafka reads what is committed, and this is how that looks. */
+    if (!error && !group) {
+        if (!(group = group_find_or_new(machine, body->group_id))) {
+            complete_with(effects, request, NULL);
+            return;
+        }
+        group->hidden_at = machine->batches;
+    }
     for (int32_t i = 0; !error && i < body->topics_count; i++)
         for (int32_t j = 0; j < body->topics[i].partitions_count; j++) {
             const struct offset_commit_request_offset_commit_request_partition *at = &body->topics[i].partitions[j];

@@ -85,6 +85,7 @@ struct group {
     struct span id;                   /* owns */
     enum group_kind kind;
     enum group_state state, previous;
+    uint64_t hidden_at;               /* nobody is told of it while machine->batches is this: see offsets_commit; 0: told */
     bool differs;                     /* from what the log says: a record that was due could not be written */
     int32_t generation;
     struct span protocol_type, protocol, leader; /* own; data NULL: none */
@@ -134,6 +135,7 @@ struct group_machine {
     struct deadline sweep;
     struct group *sweep_at;           /* the next group that expiry looks at */
     struct arena scratch;             /* owns: for the length of one call */
+    uint64_t batches;                 /* that were applied, and one */
     uint64_t unreadable;
     /* What a decision left to do when its records have been applied. */
     struct {
@@ -151,6 +153,7 @@ void span_disown(struct pool *pool, struct span *span);
 must_use bool span_replace(struct pool *pool, struct span *own, struct span with);
 bool span_is_key(struct span own, const void *key);
 struct group *group_find(const struct group_machine *machine, struct span id);
+struct group *group_find_shown(const struct group_machine *machine, struct span id); /* NULL also: nobody is told of it yet */
 must_use struct group *group_find_or_new(struct group_machine *machine, struct span id); /* NULL: no memory */
 void group_remove(struct group_machine *machine, struct group *group);
 must_use bool deadline_add(struct group_machine *machine, struct deadline *deadline, enum deadline_kind kind);

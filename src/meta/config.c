@@ -219,6 +219,7 @@ static bool are_throttled_replicas(struct span value) {
     for (struct span one; config_list_next(&value, &one);) {
         const uint8_t *colon = memchr(one.data, ':', one.size);
         int64_t partition, broker;
+        if (one.size == 0) continue; /* as in Kafka */
         if (!colon || !config_parse_integer((struct span){one.data, (size_t)(colon - one.data)}, &partition) ||
             !config_parse_integer((struct span){colon + 1, one.size - (size_t)(colon - one.data) - 1}, &broker) || partition < 0 || broker < 0)
             return false;
@@ -243,7 +244,8 @@ bool config_validate(const struct config_key *key, struct span value, struct tex
     case CHECK_LIST_OF:
         for (struct span rest = value, one; config_list_next(&rest, &one);)
             if (!is_one_of(key, one)) return wrong_choice(key, value, why);
-        return true;
+        value = trimmed(value);
+        return value.size == 0 || value.data[value.size - 1] != ',' || wrong_choice(key, value, why); /* an empty item at the end */
     case CHECK_THROTTLED:
         return are_throttled_replicas(value) || wrong(key, value, why, "allowed are *, or a list of partition:broker");
     case CHECK_OFFSET_RESET: {

@@ -2,22 +2,46 @@
 #include "wire/trace.h"
 #include <string.h>
 
+/* As Java splits: at each comma, the empty items at the end left out, but "" is one empty item; spaces stay. */
+static bool next_part(struct span *rest, struct span *part) {
+    if (!rest->data) return false;
+    const uint8_t *comma = rest->size ? memchr(rest->data, ',', rest->size) : NULL;
+    *part = (struct span){rest->data, comma ? (size_t)(comma - rest->data) : rest->size};
+    *rest = comma ? (struct span){comma + 1, rest->size - part->size - 1} : (struct span){0};
+    return true;
+}
+
+static struct span without_empty_end(struct span list) {
+    size_t size = list.size;
+    while (size > 0 && list.data[size - 1] == ',') size--;
+    return size == 0 && list.size > 0 ? (struct span){0} : (struct span){list.data, size};
+}
+
+static bool has_part(struct span list, struct span part) {
+    for (struct span one; next_part(&list, &one);)
+        if (span_equal(one, part)) return true;
+    return false;
+}
+
 struct span config_list_edit(struct arena *arena, struct span list, struct span items, bool adds) {
     uint8_t *text = arena_alloc(arena, list.size + items.size + 2);
     if (!text) return (struct span){0};
     size_t size = 0;
-    struct span rest = list, one;
-    while (config_list_next(&rest, &one)) {
-        if (one.size == 0 || (!adds && config_list_contains(items, one))) continue;
-        if (size) text[size++] = ',';
+    bool any = false;
+    items = without_empty_end(items);
+    for (struct span rest = list, one; next_part(&rest, &one);) {
+        if (one.size == 0 || (!adds && has_part(items, one))) continue;
+        if (any) text[size++] = ',';
         memcpy(text + size, one.data, one.size);
         size += one.size;
+        any = true;
     }
-    for (rest = items; adds && config_list_next(&rest, &one);) {
-        if (config_list_contains((struct span){text, size}, one)) continue;
-        if (size) text[size++] = ',';
+    for (struct span rest = items, one; adds && next_part(&rest, &one);) {
+        if (any && has_part((struct span){text, size}, one)) continue;
+        if (any) text[size++] = ',';
         if (one.size) memcpy(text + size, one.data, one.size);
         size += one.size;
+        any = true;
     }
     return (struct span){text, size};
 }

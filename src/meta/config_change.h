@@ -13,7 +13,8 @@ struct config_edit {
     enum config_op op;
 };
 
-/* The list with items added (those it has are left out) or taken away; data NULL: out of memory. */
+/* The list with items added (those it has are left out) or taken away; data NULL: out of memory. What is empty in `list` goes;
+ * an empty item is added as Kafka adds it, for the key's check to refuse. */
 struct span config_list_edit(struct arena *arena, struct span list, struct span items, bool adds);
 
 /* `listener.name.NAME.KEY` speaks of KEY on one listener only: this KEY; any other name as it is. */

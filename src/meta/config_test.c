@@ -421,7 +421,9 @@ TEST(config_lists_are_edited) {
     bench_open(&b);
     static const struct { const char *list, *items, *after; bool adds; } edits[] = {
         {"delete", "compact", "delete,compact", true}, {"delete", "delete", "delete", true},     {"", "a", "a", true},
-        {"a,b,c", "b", "a,c", false},                  {"a", "a", "", false},                    {"a, b", "b,c", "a,b,c", true},
+        {"a,b,c", "b", "a,c", false},                  {"a", "a", "", false},                    {"a, b", "b,c", "a, b,b,c", true},
+        {"a,", "", "a,", true},                        {"", ",", "", true},                      {"a,b", "b", "a", false},
+        {"a,,b", "c,,d,,", "a,b,c,,d", true},          {"a, b", "b", "a, b", false},
     };
     for (size_t i = 0; i < countof(edits); i++)
         assert_span(config_list_edit(&b.arena, span_text(edits[i].list), span_text(edits[i].items), edits[i].adds), edits[i].after);

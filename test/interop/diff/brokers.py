@@ -38,6 +38,7 @@ group.min.session.timeout.ms=1000
 group.max.size=3
 log.retention.ms=-1
 offsets.retention.check.interval.ms=86400000
+producer.id.expiration.check.interval.ms=86400000
 connections.max.idle.ms=3600000
 max.incremental.fetch.session.cache.slots=1000000
 """

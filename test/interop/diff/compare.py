@@ -16,7 +16,7 @@ NOTHING = {"topic": (wire.ZERO_ID,), "member": ("",), "producer": (-1,), "sessio
 # An array's elements are matched by the first of these that they have; their order is not compared, as Kafka's own comes
 # from hash maps.
 KEYS = (("name",), ("topicName",), ("topic",), ("groupId",), ("apiKey",), ("resourceType", "resourceName"), ("partitionIndex",),
-        ("partition",), ("index",), ("partitionId",), ("nodeId",), ("brokerId",), ("key",), ("topicId",), ("memberId",), ("logDir",),
+        ("partition",), ("index",), ("partitionId",), ("key",), ("nodeId",), ("brokerId",), ("topicId",), ("memberId",), ("logDir",),
         ("transactionalId",), ("producerId",), ("feature",), ("entityType",), ("replicaId",), ("voterId",), ("batchIndex",))
 
 GROUPED = ("name", "topicName", "topic", "topicId")
@@ -151,7 +151,10 @@ class Comparer:
         kind = kind_of(name, a)
         if kind and type(a) is type(b) and a not in NOTHING[kind] and b not in NOTHING[kind]:
             made = [not any((kind, own) in self.ids.to[side] for own in (a, b)) for side in (0, 1)]
-            if all(made):
+            known = [self.ids.known(side, kind, own) for side, own in ((0, a), (1, b))]
+            if known[0] and known[0] == known[1]:
+                return known[0]  # by another field of this answer
+            if all(made) and known == [None, None]:
                 return self.ids.bind(kind, (a, b))
         found.append((path, a, b))
         return a

@@ -513,6 +513,14 @@ def g_SaslHandshake(w, rng, v):
     return {"mechanism": rng.choice(["PLAIN", "SCRAM-SHA-256", "", "x"])}
 
 
+def g_SaslAuthenticate(w, rng, v):
+    return {"authBytes": rng.choice(["", "AAAA", "AHgAeQ=="])}
+
+
+def g_UnregisterController(w, rng, v):
+    return {"controllerId": rng.choice([2, 99, -1])}
+
+
 def g_GetTelemetrySubscriptions(w, rng, v):
     return {"clientInstanceId": rng.choice([wire.ZERO_ID, "_w-qgVh6T5eAxX0Kk3Nqcg"])}
 

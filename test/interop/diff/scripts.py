@@ -29,6 +29,7 @@ class Group:
         self.members = {}       # connection -> member id
         self.instances = {}
         self.generation = -1
+        self.fast = {}          # other time-outs
         self.protocols = [{"name": n, "metadata": subscription(topic)} for n in rng.choice([["range"], ["range", "roundrobin"], ["roundrobin", "range"]])]
 
     def version(self, api, least=0):
@@ -37,7 +38,7 @@ class Group:
 
     def join_body(self, conn, **more):
         return dict({"groupId": self.name, "sessionTimeoutMs": 30000, "rebalanceTimeoutMs": 30000, "memberId": self.members.get(conn, ""),
-                     "groupInstanceId": self.instances.get(conn), "protocolType": "consumer", "protocols": self.protocols, "reason": "test"}, **more)
+                     "groupInstanceId": self.instances.get(conn), "protocolType": "consumer", "protocols": self.protocols, "reason": "test"}, **dict(self.fast, **more))
 
     def join_version(self, conn):
         return self.version("JoinGroup", 5 if self.instances.get(conn) else 0)
@@ -229,8 +230,174 @@ def group_life(tester, world, rng, name, topic):
     g.look()
 
 
+def expiries(tester, world, rng, name, topic):
+    """What happens to a group whose members say nothing: sessions, static ones', a rebalance and a sync that nobody waits for."""
+    fast = {"sessionTimeoutMs": 1200, "rebalanceTimeoutMs": 1500}
+
+    def fresh(suffix, instances=()):
+        g = Group(tester, world, rng, name + suffix, topic)
+        g.fast = fast
+        for conn in ("m1", "m2", "m3"):
+            tester.drop(conn)
+        g.instances = {conn: f"{g.name}-{conn}" for conn in instances}
+        return g
+    # a member's session ends, dynamic or static
+    for suffix, instances in (("a", ()), ("b", ("m1",))):
+        g = fresh(suffix, instances)
+        if not g.rebalance(["m1"]):
+            return
+        g.look()
+        g.until_state(("Empty",))
+        g.look()
+        g.heartbeat("m1")
+        g.commit("m1")
+        tester.ask("SyncGroup", g.version("SyncGroup", 3), {"groupId": g.name, "generationId": g.generation, "memberId": g.members["m1"],
+                                                         "groupInstanceId": g.instances.get("m1"), "protocolType": "consumer",
+                                                         "protocolName": g.protocols[0]["name"], "assignments": []}, conn="m1")
+    # one of two does not join again: the rebalance goes on without it
+    g = fresh("c")
+    g.fast = {"sessionTimeoutMs": 6000, "rebalanceTimeoutMs": 1500}
+    if not g.rebalance(["m1"]):
+        return
+    sent = g.send_join("m2")
+    if sent is None:
+        return
+    g.waiting = {"m2": sent}
+    g.until_state(("PreparingRebalance",))
+    tester.ask("SyncGroup", g.version("SyncGroup"), {"groupId": g.name, "generationId": g.generation, "memberId": g.members["m1"], "protocolType": "consumer",
+                                                     "protocolName": g.protocols[0]["name"], "assignments": []}, conn="m1")
+    tester.ask("SyncGroup", g.version("SyncGroup"), {"groupId": g.name, "generationId": g.generation - 1, "memberId": g.members["m1"], "protocolType": "consumer",
+                                                     "protocolName": g.protocols[0]["name"], "assignments": []}, conn="m1")
+    g.joined(["m2"])
+    g.heartbeat("m1")
+    g.look()
+    # the leader does not sync: it is gone, too
+    g.until_state(("Empty", "Dead"))
+    g.look()
+    g.heartbeat("m2")
+
+
+def fenced(tester, world, rng, name, topic):
+    """A static member whose id is not that of its instance, in all versions that know instances; and one member too many."""
+    g = Group(tester, world, rng, name, topic)
+    for conn in ("m1", "m2", "m3", "m4"):
+        tester.drop(conn)
+    g.instances = {"m1": f"{name}-m1"}
+    if not g.rebalance(["m1"]):
+        return
+    for version in range(3, tester.served["Heartbeat"][1] + 1):
+        tester.ask("Heartbeat", version, {"groupId": name, "generationId": g.generation, "memberId": "nobody", "groupInstanceId": g.instances["m1"]}, conn="m1")
+        tester.ask("Heartbeat", version, {"groupId": name, "generationId": g.generation, "memberId": g.members["m1"], "groupInstanceId": "nobody"}, conn="m1")
+    for version in range(3, tester.served["SyncGroup"][1] + 1):
+        for member, protocol, kind, generation in (("nobody", g.protocols[0]["name"], "consumer", 0), (g.members["m1"], "other", "consumer", 0),
+                                                   (g.members["m1"], g.protocols[0]["name"], "other", 0), (g.members["m1"], g.protocols[0]["name"], "consumer", 1)):
+            tester.ask("SyncGroup", version, {"groupId": name, "generationId": g.generation + generation, "memberId": member, "groupInstanceId": g.instances["m1"],
+                                              "protocolType": kind, "protocolName": protocol, "assignments": []}, conn="m1")
+    for version in range(5, tester.served["JoinGroup"][1] + 1):
+        tester.ask("JoinGroup", version, g.join_body("m1", memberId="nobody"), conn="m1")
+    for version in range(7, tester.served["OffsetCommit"][1] + 1):
+        tester.ask("OffsetCommit", version, {
+            "groupId": name, "generationIdOrMemberEpoch": g.generation, "memberId": "nobody", "groupInstanceId": g.instances["m1"], "topics": [
+                {"name": topic, "topicId": world.topics[topic].id, "partitions": [{"partitionIndex": 0, "committedOffset": 1, "committedMetadata": ""}]}]}, conn="m1")
+    for version in range(3, tester.served["LeaveGroup"][1] + 1):
+        tester.ask("LeaveGroup", version, {"groupId": name, "members": [{"memberId": "nobody", "groupInstanceId": g.instances["m1"]}]}, conn="m1")
+    g.leave(["m1"])
+    # three are allowed
+    low, high = tester.served["JoinGroup"]
+    full = Group(tester, world, rng, name + "full", topic)
+    full.waiting = {}
+    for conn in ("m1", "m2", "m3"):
+        tester.drop(conn)
+    if not full.rebalance(["m1"]):
+        return
+    for conn in ("m2", "m3"):
+        sent = full.send_join(conn)
+        if sent is None:
+            return
+        full.waiting[conn] = sent
+        time.sleep(0.1)
+    for version in range(low, high + 1):
+        body = dict(full.join_body("m4"), groupInstanceId=None)
+        answer = tester.ask("JoinGroup", version, body, conn="m4")
+        if answer and answer["errorCode"] == 79:
+            tester.ask("JoinGroup", version, dict(body, memberId=answer["memberId"]), conn="m4")
+    sent = full.send_join("m1")
+    if sent is None:
+        return
+    full.waiting["m1"] = sent
+    full.leader = None
+    full.joined(list(full.waiting))
+    if full.leader:
+        full.sync(["m1", "m2", "m3"])
+    full.look()
+    while full.members:
+        full.leave(list(full.members)[:1])
+
+
+def all_versions(tester, api, least=0):
+    low, high = tester.served[api]
+    return range(max(low, least), high + 1)
+
+
+def directed(tester, world, rng):
+    """Errors that chance seldom meets, in every version."""
+    compacted, plain = world.fresh(), world.fresh()
+    tester.step(world, "CreateTopics", 7, {"topics": [
+        {"name": compacted, "numPartitions": 1, "replicationFactor": 1, "assignments": [], "configs": [{"name": "cleanup.policy", "value": "compact"}]},
+        {"name": plain, "numPartitions": 1, "replicationFactor": 1, "assignments": [], "configs": []}], "timeoutMs": 30000, "validateOnly": False})
+    for version in all_versions(tester, "DeleteRecords"):
+        tester.step(world, "DeleteRecords", version, {"topics": [{"name": compacted, "partitions": [{"partitionIndex": 0, "offset": 0}]}], "timeoutMs": 5000})
+    for version in all_versions(tester, "DeleteGroups"):
+        tester.ask("DeleteGroups", version, {"groupsNames": ["", f"s{world.scene}-missing", ""]})
+    for version in all_versions(tester, "AlterConfigs"):
+        tester.ask("AlterConfigs", version, {"resources": [{"resourceType": 2, "resourceName": f"s{world.scene}-missing", "configs": []}], "validateOnly": False})
+    for version in all_versions(tester, "Metadata", 10):
+        tester.ask("Metadata", version, {"topics": [{"name": None, "topicId": requests.UNKNOWN_IDS[0]}], "allowAutoTopicCreation": False})
+    for version in all_versions(tester, "AlterReplicaLogDirs"):
+        tester.ask("AlterReplicaLogDirs", version, {"dirs": [{"path": "DATA", "topics": [{"name": "x" * 250, "partitions": [0]}]}]})
+    for version in all_versions(tester, "DescribeConfigs"):
+        for name in (f"s{world.scene}-missing", "a/b"):
+            tester.ask("DescribeConfigs", version, {"resources": [{"resourceType": 2, "resourceName": name, "configurationKeys": None},
+                                                                  {"resourceType": 99, "resourceName": name, "configurationKeys": None}]})
+    for version in all_versions(tester, "ApiVersions"):
+        tester.ask("ApiVersions", version, {"clientSoftwareName": "diff", "clientSoftwareVersion": "1"}, change={"version": 99, "answer": 0})
+    for api in ("SaslHandshake", "SaslAuthenticate"):
+        for version in all_versions(tester, api) if api in tester.served else ():
+            tester.ask(api, version, requests.GENERATORS[api](world, rng, version))
+    made = tester.ask("InitProducerId", 4, {"transactionalId": None, "transactionTimeoutMs": 1000, "producerId": -1, "producerEpoch": -1})
+
+    def produce(version, producer=None, size=1, topic=plain, **more):
+        batch = dict({"records": [["k", "x" * size, 0]], "base_time": requests.BASE_TIME}, **more)
+        if producer:
+            batch["producer"] = producer
+        tester.step(world, "Produce", version, {"transactionalId": None, "acks": -1, "timeoutMs": 10000, "topicData": [
+            {"name": topic, "topicId": world.topics[topic].id, "partitionData": [{"index": 0, "records": {"$batches": [batch]}}]}]})
+    epoch = 0
+    for version in all_versions(tester, "Produce"):
+        if made and made["errorCode"] == 0:
+            produce(version, (made["producerId"], epoch, 0))
+            produce(version, (made["producerId"], epoch, 0))   # the same batch again
+            produce(version, (made["producerId"], epoch, 7))   # a gap
+            produce(version, (made["producerId"], epoch + 1, 0))
+            produce(version, (made["producerId"], epoch, 1))   # fenced
+            produce(version, (made["producerId"], epoch + 2, 5))
+            epoch += 2
+        produce(version, topic=compacted, records=[[None, "v", 0]])
+        produce(version, base_time=9999999999999)
+    version = rng.choice(list(all_versions(tester, "Produce")))
+    produce(version, size=1048600)
+
+
 def run(tester, world, rng, size):
     tester.begin(world, rng)
     tester.step(world, "Metadata", 12, {"topics": [{"name": n} for n in sorted(world.topics)], "allowAutoTopicCreation": False})
-    for n, name in enumerate(requests.group_names(world)):
-        group_life(tester, world, rng, name, sorted(world.topics)[n % len(world.topics)])
+    names, topic = requests.group_names(world), sorted(world.topics)[0]
+    part = rng.choice(["lives", "lives", "directed", "fenced", "expiries"])
+    if part == "directed":
+        directed(tester, world, rng)
+    elif part == "fenced":
+        fenced(tester, world, rng, names[0], topic)
+    elif part == "expiries":
+        expiries(tester, world, rng, names[0], topic)
+    for n, name in enumerate(names[1:] if part == "expiries" else names):
+        group_life(tester, world, rng, name if part != "fenced" or n else name + "-", sorted(world.topics)[n % len(world.topics)])
