@@ -708,8 +708,9 @@ static void replaced(struct group_machine *machine, const struct group_now *now,
     struct group *group = machine->intent.group;
     struct member *member = machine->intent.member;
     struct group_request *request = machine->intent.request;
-    struct span old_leader = {0};
-    bool whole = span_copy(request->arena, group->leader, &old_leader);
+    /* The record has made the new id the leader's already. */
+    struct span leader = span_equal(group->leader, machine->intent.new_id) ? member->id : group->leader, old_leader = {0};
+    bool whole = span_copy(request->arena, leader, &old_leader);
     fail_parked(effects, member, KAFKA_FENCED_INSTANCE_ID, member->id);
     whole = member_rename(machine, member, machine->intent.new_id) && member_set_protocols(machine, member, request->join) && whole;
     if (!whole) {

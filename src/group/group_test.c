@@ -487,7 +487,7 @@ TEST(group_static_leader_comes_back) {
         "> sync a member=one#2 gen=1 instance=one\n"
         "  a sync: ok \"left\"\n"
         "> join a instance=one v=8\n"
-        "  a join: ok member one#3 generation 1 consumer range leader one#3\n"
+        "  a join: ok member one#3 generation 1 consumer range leader one#2\n"
         "> heartbeat b member=two#1 gen=1 instance=two\n"
         "  b heartbeat: ok\n"
         "> state\n"

@@ -316,11 +316,6 @@ def fenced(tester, world, rng, name, topic):
             return
         full.waiting[conn] = sent
         time.sleep(0.1)
-    for version in range(low, high + 1):
-        body = dict(full.join_body("m4"), groupInstanceId=None)
-        answer = tester.ask("JoinGroup", version, body, conn="m4")
-        if answer and answer["errorCode"] == 79:
-            tester.ask("JoinGroup", version, dict(body, memberId=answer["memberId"]), conn="m4")
     sent = full.send_join("m1")
     if sent is None:
         return
@@ -329,6 +324,11 @@ def fenced(tester, world, rng, name, topic):
     full.joined(list(full.waiting))
     if full.leader:
         full.sync(["m1", "m2", "m3"])
+    for version in range(low, high + 1):
+        body = dict(full.join_body("m4"), groupInstanceId=None)
+        answer = tester.ask("JoinGroup", version, body, conn="m4")
+        if answer and answer["errorCode"] == 79:
+            tester.ask("JoinGroup", version, dict(body, memberId=answer["memberId"]), conn="m4")
     full.look()
     while full.members:
         full.leave(list(full.members)[:1])
