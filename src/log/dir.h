@@ -65,11 +65,14 @@ static inline void dir_takes(struct log_dir *dir, uint64_t bytes) {
 }
 static inline void dir_is_full(struct log_dir *dir) { atomic_store_explicit(&dir->available, 0, memory_order_relaxed); }
 
-/* Writes `path`.tmp, syncs it, renames it to path and syncs the folder: whole or not at all. */
+/* Writes `name`.tmp, syncs it if asked, and renames it to `name`. The new name is durable once the folder is synced; without
+ * `sync` a power cut may leave an empty file. */
+must_use enum err file_put(struct io_files files, const char *folder, const char *name, const void *bytes, size_t size, bool sync);
+/* The same, and syncs the folder: whole or not at all. */
 must_use enum err file_replace(struct io_files files, const char *folder, const char *name, const void *bytes, size_t size);
 /* All of a small file. ERR_NOT_FOUND; ERR_LIMIT: larger than size_max. The bytes are the caller's, with a 0 behind. */
 must_use enum err file_slurp(struct io_files files, const char *path, size_t size_max, struct pool *pool, char **out, size_t *size);
 
-/* partition.metadata: "version: 0\ntopic_id: <22 characters>". ERR_NOT_FOUND, ERR_CORRUPT. */
+/* partition.metadata: "version: 0\ntopic_id: <22 characters>". ERR_NOT_FOUND, ERR_CORRUPT. After a write the folder is to be synced. */
 must_use enum err partition_metadata_read(struct io_files files, const char *folder, struct uuid *out);
 must_use enum err partition_metadata_write(struct io_files files, const char *folder, struct uuid id);

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum err file_replace(struct io_files files, const char *folder, const char *name, const void *bytes, size_t size) {
+enum err file_put(struct io_files files, const char *folder, const char *name, const void *bytes, size_t size, bool sync) {
     char path[PATH_MAX_BYTES], temporary[PATH_MAX_BYTES], name_temporary[NAME_MAX_BYTES + 1];
     struct text text;
     text_init(&text, name_temporary, sizeof name_temporary);
@@ -15,11 +15,15 @@ enum err file_replace(struct io_files files, const char *folder, const char *nam
     int64_t result = files.vtable->open(files.self, &file, temporary, IO_READ | IO_WRITE | IO_CREATE | IO_TRUNCATE);
     if (result < 0) return err_from_errno(result);
     if (size) result = files.vtable->write(files.self, file, bytes, size, 0);
-    if (result >= 0) result = files.vtable->sync_data(files.self, file);
+    if (result >= 0 && sync) result = files.vtable->sync_data(files.self, file);
     io_file_drop(file);
     if (result >= 0) result = files.vtable->rename(files.self, temporary, path);
-    if (result >= 0) result = files.vtable->sync_directory(files.self, folder);
     return err_from_errno(result);
+}
+
+enum err file_replace(struct io_files files, const char *folder, const char *name, const void *bytes, size_t size) {
+    enum err err = file_put(files, folder, name, bytes, size, true);
+    return err ? err : err_from_errno(files.vtable->sync_directory(files.self, folder));
 }
 
 enum err file_slurp(struct io_files files, const char *path, size_t size_max, struct pool *pool, char **out, size_t *size) {
@@ -66,5 +70,5 @@ enum err partition_metadata_write(struct io_files files, const char *folder, str
     struct text text;
     text_init(&text, bytes, sizeof bytes);
     partition_metadata_print(id, &text);
-    return file_replace(files, folder, "partition.metadata", bytes, text.size);
+    return file_put(files, folder, "partition.metadata", bytes, text.size, true);
 }

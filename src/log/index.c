@@ -197,7 +197,7 @@ enum err index_file_write(const struct index *index, struct io_files files, cons
         result = files.vtable->write(files.self, file, index->bytes + (size_t)(from - index->first) * each,
                                      (size_t)(index->entries - from) * each, (uint64_t)from * each);
     if (result >= 0 && (uint64_t)size > end) result = files.vtable->truncate(files.self, file, end);
-    if (result >= 0 && sync) result = files.vtable->sync_data(files.self, file);
+    if (result >= 0 && sync && (end || size)) result = files.vtable->sync_data(files.self, file); /* empty as ever: only a name */
     io_file_drop(file);
     return err_from_errno(result);
 }

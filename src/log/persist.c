@@ -5,6 +5,7 @@
 /* What it takes to make everything below `point` durable: the data of the last segment before it, what its indexes have
  * that their files have not, aborted transactions, the producers and the epochs as of there. Copies of all of it: the log
  * goes on meanwhile. Three occasions: a segment was rolled, a checkpoint is due, the log is closed. */
+enum { SECTOR_BYTES = 512 };
 enum persist_why { PERSIST_SEAL, PERSIST_CHECKPOINT, PERSIST_CLOSE };
 struct persist_job {
     struct log_job job;
@@ -20,7 +21,7 @@ struct persist_job {
     uint32_t snapshot_bytes;
     bool has_snapshot, epochs_changed;
     bool is_synced;               /* the data are; what failed came after                 */
-    char *epochs;
+    char *epochs;                 /* of one sector, so that without a sync it is there or empty; then the batches say them */
     size_t epochs_size, epochs_capacity;
     log_offset old_snapshot;      /* -1: none goes                                        */
 };
@@ -69,7 +70,7 @@ static enum err persist_run(struct log_job *job, struct io_files files) {
     if (!err) err = index_file_write(&p->by_time, files, path, p->by_time.first, p->sync);
     if (!err && p->txn_bytes) err = write_txn(p, files, folder);
     if (!err && p->has_snapshot) err = write_snapshot(p, files, folder);
-    if (!err && p->epochs_changed) err = file_replace(files, folder, "leader-epoch-checkpoint", p->epochs, p->epochs_size);
+    if (!err && p->epochs_changed) err = file_put(files, folder, "leader-epoch-checkpoint", p->epochs, p->epochs_size, p->sync || p->epochs_size > SECTOR_BYTES);
     if (!err && p->old_snapshot >= 0) {
         path_of_offset(path, folder, p->old_snapshot, ".snapshot");
         (void)files.vtable->unlink(files.self, path); /* one too many is no harm */

@@ -9,14 +9,15 @@ void recovery_path(const struct recovery *r, char out[PATH_MAX_BYTES], log_offse
     path_of_offset(out, r->in->folder, base, ending);
 }
 
-/* Makes the folder with its identity. A crash in between leaves a folder without segments, which is fine as it is. */
+/* Makes the folder with its identity. A crash in between leaves a folder without segments, which is fine as it is. What is
+ * in the folder is synced once, when the first segment is there, too. */
 static enum err make_folder(struct recovery *r) {
     const struct recover_input *in = r->in;
     int result = r->files.vtable->make_directory(r->files.self, in->folder);
     if (result < 0) return err_from_errno(result);
     enum err err = uuid_is_zero(in->topic_id) ? ERR_NONE : partition_metadata_write(r->files, in->folder, in->topic_id);
     if (err) return err;
-    r->report->created = true;
+    r->report->created = r->names_changed = true;
     return folder_sync(r->files, in->parent);
 }
 
@@ -31,6 +32,7 @@ static enum err check_identity(struct recovery *r, struct uuid *topic_id) {
     if (err == ERR_NONE) return uuid_is_zero(in->topic_id) || uuid_equal(*topic_id, in->topic_id) ? ERR_NONE : ERR_FENCED;
     *topic_id = in->topic_id;
     if (err != ERR_NOT_FOUND && err != ERR_CORRUPT) return err;
+    r->names_changed |= !uuid_is_zero(in->topic_id);
     return uuid_is_zero(in->topic_id) ? ERR_NONE : partition_metadata_write(r->files, in->folder, in->topic_id);
 }
 
@@ -132,7 +134,7 @@ static enum err collect_segments(struct recovery *r) {
     return ERR_NONE;
 }
 
-/* A new segment's name is durable before anything in it can be acknowledged. */
+/* A new segment's name is durable before anything in it can be acknowledged: before the opening is over. */
 static enum err make_segment(struct recovery *r, log_offset base) {
     char path[PATH_MAX_BYTES];
     struct io_file *file = NULL;
@@ -140,7 +142,7 @@ static enum err make_segment(struct recovery *r, log_offset base) {
     enum err err = err_from_errno(r->files.vtable->open(r->files.self, &file, path, IO_READ | IO_WRITE | IO_CREATE | IO_TRUNCATE));
     if (err) return err;
     io_file_drop(file);
-    if ((err = folder_sync(r->files, r->in->folder))) return err;
+    r->names_changed = true;
     return add_segment(r, base);
 }
 
@@ -356,7 +358,7 @@ static enum err recover_all(struct recovery *r, struct uuid *topic_id) {
     if ((err = settle_snapshots(r))) return err;
     if ((err = settle_active(r))) return err;
     /* Names that a killed process did not get to sync are here to be seen, and would be gone after a power cut. */
-    if (r->names_changed || r->report->created || !in->clean) return folder_sync(r->files, in->folder);
+    if (r->names_changed || !in->clean) return folder_sync(r->files, in->folder);
     return ERR_NONE;
 }
 
