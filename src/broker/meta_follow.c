@@ -13,12 +13,14 @@ struct meta_follow {
     struct quorum_listener listener;
     struct meta_follow_options options;
     struct shard *shard;
-    struct delta *delta;
+    struct delta *delta;   /* NULL: the controller's versions are taken */
     struct arena scratch;
     struct image *image;   /* as last published */
     struct turn_hook hook;
     struct publication publications[SHARDS_MAX];
+    struct raft_snapshot_id snapshot; /* that is being read */
     struct image_position position;
+    log_offset records_end;           /* of the last batch that had records */
     bool in_bootstrap, has_failed, has_stopped, changed;
 };
 
@@ -66,12 +68,23 @@ static void publish_to(struct publication *publication) {
     shard_send(follow->shard, publication->shard, &publication->message);
 }
 
+static struct image *next_image(struct meta_follow *follow) {
+    if (follow->delta) {
+        delta_set_position(follow->delta, follow->position);
+        return delta_visible(follow->delta);
+    }
+    const struct image *committed = follow->options.committed(follow->options.context);
+    /* The controller's version ends with its last record; what is committed behind it may be the quorum's own. A version
+     * that ends before that (in the middle of what was decided at once, or of a transaction) says so itself. */
+    bool is_whole = image_position(committed).offset == follow->records_end;
+    return image_at(committed, is_whole ? follow->position : image_position(committed));
+}
+
 static void turn_ends(struct turn_hook *hook) {
     struct meta_follow *follow = container_of(hook, struct meta_follow, hook);
     if (!follow->changed || follow->has_stopped || follow->has_failed) return;
     follow->changed = false;
-    delta_set_position(follow->delta, follow->position);
-    struct image *image = delta_visible(follow->delta);
+    struct image *image = next_image(follow);
     if (!image) {
         fail(follow, "there is no memory for the metadata");
         return;
@@ -86,7 +99,7 @@ static void turn_ends(struct turn_hook *hook) {
 
 static void take(struct meta_follow *follow, const struct quorum_batch *batch) {
     if (follow->in_bootstrap || follow->has_failed) return; /* the controller writes what format left into the log */
-    for (uint32_t i = 0; i < batch->count; i++) {
+    for (uint32_t i = 0; follow->delta && i < batch->count; i++) {
         enum err err = delta_apply(follow->delta, batch->values[i], &follow->scratch);
         arena_reset(&follow->scratch);
         if (err) {
@@ -95,12 +108,14 @@ static void take(struct meta_follow *follow, const struct quorum_batch *batch) {
         }
     }
     follow->position = (struct image_position){.offset = batch->last + 1, .epoch = batch->epoch, .timestamp_ms = batch->timestamp};
+    if (batch->count) follow->records_end = batch->last + 1;
 }
 
 static void on_snapshot_begin(struct quorum_listener *listener, struct raft_snapshot_id id, bool bootstrap) {
     struct meta_follow *follow = of(listener);
     follow->in_bootstrap = bootstrap;
-    if (!bootstrap && delta_clear(follow->delta)) fail(follow, "there is no memory for the metadata");
+    follow->snapshot = id;
+    if (!bootstrap && follow->delta && delta_clear(follow->delta)) fail(follow, "there is no memory for the metadata");
 }
 
 static void on_snapshot_records(struct quorum_listener *listener, const struct quorum_batch *batch) {
@@ -112,6 +127,8 @@ static void on_snapshot_end(struct quorum_listener *listener, bool ok) {
     bool counts = ok && !follow->in_bootstrap;
     follow->in_bootstrap = false;
     if (!counts) return;
+    follow->position.offset = follow->records_end = follow->snapshot.offset;
+    follow->position.epoch = follow->snapshot.epoch;
     follow->changed = true;
     turn_end(follow->shard, &follow->hook, turn_ends);
 }
@@ -144,8 +161,8 @@ enum err meta_follow_open(struct meta_follow **out, const struct meta_follow_opt
         follow->publications[i].shard = i;
     }
     follow->image = image_new(shard->pool);
-    follow->delta = follow->image ? delta_new(shard->pool, follow->image) : NULL;
-    if (!follow->delta) {
+    if (follow->image && !options->committed) follow->delta = delta_new(shard->pool, follow->image);
+    if (!follow->image || (!follow->delta && !options->committed)) {
         meta_follow_free(follow);
         return ERR_NO_MEMORY;
     }

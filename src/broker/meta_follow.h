@@ -1,5 +1,8 @@
 /* broker/meta_follow.h - takes committed metadata from quorum/ and publishes images to the shards, in order. Lives on the
  * control shard. (Snapshots are the controller's to write.)
+ *
+ * Where a controller of this node follows the same log, its committed versions are what is published: the records are
+ * applied once, and both roles hold the same items. It must be the quorum's earlier listener then.
  */
 #pragma once
 #include "broker/broker.h"
@@ -12,6 +15,7 @@ struct meta_follow_options {
     struct broker_node *node;
     void (*on_image)(void *context, const struct image *image); /* after it went out; on the control shard */
     void (*on_failed)(void *context, const char *why);          /* the metadata go no further on this node */
+    const struct image *(*committed)(void *context);            /* the controller's committed version; NULL: there is no controller */
     void *context;
 };
 must_use enum err meta_follow_open(struct meta_follow **out, const struct meta_follow_options *options);

@@ -239,14 +239,14 @@ static enum err own_topic(struct delta *delta, struct uuid id, struct image_topi
     return put(delta, &delta->now->topics, &kind_topic, copy);
 }
 
-static enum err put_partition(struct delta *delta, struct uuid topic_id, const struct partition_shape *shape) {
+/* `topic`: owned already, or NULL. */
+static enum err put_partition(struct delta *delta, struct uuid topic_id, struct image_topic *topic, const struct partition_shape *shape) {
     const struct image_ids *lists[] = {&shape->replicas, &shape->isr, &shape->removing, &shape->adding, &shape->elr, &shape->last_known_elr};
     for (uint32_t i = 0; i < countof(lists); i++)
         if (lists[i]->count > UINT16_MAX) return REFUSE(delta, "partition %d has a list of %u brokers", shape->index, lists[i]->count);
     if (shape->recovery != LEADER_RECOVERED && shape->recovery != LEADER_RECOVERING)
         return REFUSE(delta, "partition %d: leader recovery state %d", shape->index, shape->recovery);
-    struct image_topic *topic = NULL;
-    enum err err = own_topic(delta, topic_id, &topic);
+    enum err err = topic ? ERR_NONE : own_topic(delta, topic_id, &topic);
     if (err) return err;
     struct tree partitions = topic_tree(topic);
     uint32_t before = partitions.count;
@@ -274,7 +274,7 @@ static enum err apply_partition(struct delta *delta, const struct partition_reco
         .last_known_elr = list_of(r->last_known_elr, r->last_known_elr_count),
         .directories = r->directories_count > 0 ? r->directories->bytes : NULL,
     };
-    return put_partition(delta, r->topic_id, &shape);
+    return put_partition(delta, r->topic_id, NULL, &shape);
 }
 
 static const uint8_t *directories_of(const struct image_partition *p) {
@@ -283,8 +283,10 @@ static const uint8_t *directories_of(const struct image_partition *p) {
 
 /* What is absent stays as it is; the partition epoch always rises, the leader epoch when a leader is named. */
 static enum err apply_partition_change(struct delta *delta, const struct partition_change_record *r) {
-    const struct image_topic *topic = image_topic_by_id(delta->now, r->topic_id);
-    const struct image_partition *p = topic ? image_partition(topic, r->partition_id) : NULL;
+    struct image_topic *topic = NULL;
+    enum err err = own_topic(delta, r->topic_id, &topic);
+    if (err) return err;
+    const struct image_partition *p = image_partition(topic, r->partition_id);
     if (!p) {
         char text[UUID_TEXT_BYTES + 1];
         uuid_text(r->topic_id, text);
@@ -311,7 +313,7 @@ static enum err apply_partition_change(struct delta *delta, const struct partiti
     } else if (r->directories_count < 0 && r->replicas_count < 0) {
         shape.directories = directories_of(p);
     }
-    return put_partition(delta, r->topic_id, &shape);
+    return put_partition(delta, r->topic_id, topic, &shape);
 }
 
 /* Several steps that must be all or none: they are tried on a version of their own. */

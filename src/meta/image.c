@@ -142,6 +142,12 @@ void image_drop(const struct image *shared) {
     pool_free_remote(image->pool, image, sizeof *image);
 }
 
+struct image *image_at(const struct image *source, struct image_position position) {
+    struct image *image = image_copy(source);
+    if (image) image->position = position;
+    return image;
+}
+
 struct image_position image_position(const struct image *image) {
     return image->position;
 }

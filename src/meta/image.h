@@ -26,6 +26,8 @@ struct image_position {
     time_ms timestamp_ms;
 };
 struct image_position image_position(const struct image *image);
+/* The same content, said to be as of another place in the log. NULL: over budget. */
+must_use struct image *image_at(const struct image *image, struct image_position position);
 
 /* ---- Topics and partitions */
 

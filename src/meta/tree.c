@@ -237,12 +237,20 @@ enum err tree_put(struct tree *tree, const struct tree_kind *kind, struct pool *
 }
 
 enum err tree_own(struct tree *tree, const struct tree_kind *kind, struct pool *pool, const void *key, void **item) {
+    const struct image_node *node = tree->root;
+    bool is_own = true, found;
     *item = NULL;
-    if (!tree_find(tree, kind, key)) return ERR_NONE;
+    if (!node) return ERR_NONE;
+    for (is_own = is_unique(node); node->level; is_own = is_own && is_unique(node)) node = child_at(node, descend_at(node, kind, key));
+    uint32_t at = leaf_at(node, kind, key, &found);
+    if (!found) return ERR_NONE;
+    if (is_own) {
+        *item = node->slots[at];
+        return ERR_NONE;
+    }
     struct path path;
     struct image_node **link = own_path(tree, kind, pool, key, false, &path);
     if (!link) return ERR_NO_MEMORY;
-    bool found;
     *item = (*link)->slots[leaf_at(*link, kind, key, &found)];
     assert(found);
     return ERR_NONE;

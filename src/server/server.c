@@ -178,6 +178,10 @@ static void on_image(void *context, const struct image *image) {
     registration_image(server->registration, image);
 }
 
+static const struct image *committed(void *context) {
+    return controller_image(((struct server *)context)->controller);
+}
+
 /* The end of the metadata log was not whole, or somebody else's: what that was is kept, and told. */
 static void tell_cut(struct server *server) {
     const struct log_report *report = quorum_log_report(server->quorum);
@@ -388,7 +392,8 @@ static enum err open_quorum(struct server *server, struct text *why) {
     const struct settings *settings = server->options.settings;
     struct config_view view = {.values = settings->values, .broker = server->node.id};
     struct shard *shard = server->parts[0].shard;
-    struct meta_follow_options follow = {.shard = shard, .node = &server->node, .on_image = on_image, .on_failed = failed, .context = server};
+    struct meta_follow_options follow = {.shard = shard, .node = &server->node, .on_image = on_image, .on_failed = failed,
+        .committed = committed, .context = server};
     struct registration_options registration = {.shard = shard, .node = &server->node, .rack = settings->rack,
         .heartbeat_ms = config_number(&view, KEY_broker_heartbeat_interval_ms), .previous_epoch = log_dirs_previous_epoch(server->dirs),
         .on_serving = on_serving, .context = server};
