@@ -352,6 +352,10 @@ static void next_when_open(struct log *log) {
         return;
     }
     if (log->retain_wanted) retain_step(log);
+    else if (log->unasked && !log->config.cleanup_compact) { /* done with it: an idle log holds no descriptor */
+        log->unasked = false;
+        store_rest(log);
+    }
 }
 
 void log_next(struct log *log) {
@@ -375,6 +379,7 @@ bool log_failure_passes(enum err err) { return err == ERR_NO_SPACE || err == ERR
 enum err log_open(struct log *log, struct log_wait *wait) {
     assert(!log->retired);
     if (log->change == CHANGE_CLOSE || log->change == CHANGE_DELETE || log->state == LOG_DELETED) return ERR_CLOSED;
+    log->unasked = log->opened_to_measure = false;
     /* It may be open and those who waited for that not yet told: who comes now stays behind them, or what is appended for
      * the one would come before what the other asked for earlier. */
     if (log->state == LOG_OPEN && log->change == CHANGE_NONE && (!wait || list_is_empty(&log->waits))) {
@@ -421,6 +426,8 @@ static void take_body(struct log *log, struct open_job *open) {
     log->opened_once = true;
     log->durable_told = body->end;
     log->create = false;
+    log->unasked = log->in_background && list_is_empty(&log->waits);
+    log->opened_to_measure |= log->unasked && log->config.cleanup_compact; /* the cleaner closes it when it has looked */
     log->wants_background = false;
     if (body->start != log->start) dirs_mark_dirty(store->dirs, CHECKPOINT_START);
     log->start = body->start;

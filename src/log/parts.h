@@ -170,6 +170,7 @@ struct log {
     time_ms measured_ms;
     bool uncleanable;             /* something in it cannot be compacted */
     bool opened_to_measure;       /* nobody else wanted it open */
+    bool unasked;                 /* opened for recovery or retention, and nobody has asked for it since */
     time_ms retain_due_ms;        /* a closed log: when its oldest segment may be too old; INT64_MAX: never */
     struct log_report last_report;
     partition_index partition;

@@ -14,13 +14,14 @@ static enum err keep_aside(struct recovery *r, struct segment *segment, uint64_t
     bool zeros = true;
     struct io_file *target = NULL;
     if (size > CUT_KEPT_MAX) size = CUT_KEPT_MAX;
-    uint8_t *buffer = pool_alloc(r->in->work_pool, COPY_BYTES);
+    size_t capacity = size < COPY_BYTES ? (size_t)size : COPY_BYTES;
+    uint8_t *buffer = pool_alloc(r->in->work_pool, capacity);
     if (!buffer) return ERR_NO_MEMORY;
     text_init(&text, name, sizeof name);
     text_add(&text, "moldau.cut-%020lld", (long long)offset);
     path_join(path, r->in->folder, name);
     while (!err && done < size) {
-        size_t part = size - done < COPY_BYTES ? (size_t)(size - done) : COPY_BYTES;
+        size_t part = size - done < capacity ? (size_t)(size - done) : capacity;
         int64_t got = r->files.vtable->read(r->files.self, segment->file, buffer, part, from + done);
         if (got <= 0) { err = err_from_errno(got); break; }
         for (int64_t i = 0; i < got && zeros; i++) zeros = buffer[i] == 0;
@@ -33,7 +34,7 @@ static enum err keep_aside(struct recovery *r, struct segment *segment, uint64_t
     }
     if (!err && target) err = err_from_errno(r->files.vtable->sync_data(r->files.self, target));
     io_file_drop(target);
-    pool_free(r->in->work_pool, buffer, COPY_BYTES);
+    pool_free(r->in->work_pool, buffer, capacity);
     return err == ERR_NO_SPACE ? ERR_NONE : err; /* a full disk must not keep the log from opening */
 }
 
@@ -65,17 +66,18 @@ enum err recovery_drop_segments(struct recovery *r, uint32_t first) {
 /* Room that was made in advance: zeros up to the file's end. It goes, and is nothing that anybody lost. */
 enum err recovery_drop_room(struct recovery *r, struct segment *segment, uint64_t from, bool *dropped) {
     bool zeros = true;
-    uint8_t *buffer = pool_alloc(r->in->work_pool, COPY_BYTES);
+    size_t capacity = segment->size - from < COPY_BYTES ? (size_t)(segment->size - from) : COPY_BYTES;
+    uint8_t *buffer = pool_alloc(r->in->work_pool, capacity);
     if (!buffer) return ERR_NO_MEMORY;
     enum err err = ERR_NONE;
     for (uint64_t at = from; at < segment->size && zeros && !err;) {
-        size_t part = segment->size - at < COPY_BYTES ? (size_t)(segment->size - at) : COPY_BYTES;
+        size_t part = segment->size - at < capacity ? (size_t)(segment->size - at) : capacity;
         int64_t got = r->files.vtable->read(r->files.self, segment->file, buffer, part, at);
         if (got <= 0) { err = got < 0 ? err_from_errno(got) : ERR_IO; break; }
         for (int64_t i = 0; i < got && zeros; i++) zeros = buffer[i] == 0;
         at += (uint64_t)got;
     }
-    pool_free(r->in->work_pool, buffer, COPY_BYTES);
+    pool_free(r->in->work_pool, buffer, capacity);
     *dropped = zeros && !err;
     if (*dropped) err = err_from_errno(r->files.vtable->truncate(r->files.self, segment->file, from));
     if (*dropped && !err) segment->size = segment->written = from;
