@@ -1,7 +1,7 @@
 #include "broker/register.h"
 
 /* The first tries come quickly: the controller of this very process is active a few milliseconds after its start. */
-enum { RETRY_FIRST_MS = 2, RETRY_MS = 100, CATCH_UP_MS = 10 };
+enum { RETRY_FIRST_MS = 2, RETRY_MS = 100, CATCH_UP_MS = 10, LEAVING_MS = 50 };
 
 struct registration {
     struct registration_options options;
@@ -53,6 +53,13 @@ static void ask(struct registration *registration, int16_t key, int16_t version,
 
 /* ---- registration ---------------------------------------------------------------------------------------------------- */
 
+/* Longer each time, from a very short wait on. */
+static time_ms backed_off(struct registration *registration, time_ms most) {
+    registration->retry_ms = registration->retry_ms ? registration->retry_ms * 2 : RETRY_FIRST_MS;
+    if (registration->retry_ms > most) registration->retry_ms = most;
+    return registration->retry_ms;
+}
+
 static void enrolled(struct control_call *call) {
     struct registration *registration = container_of(call, struct registration, call);
     registration->calling = false;
@@ -64,9 +71,9 @@ static void enrolled(struct control_call *call) {
         return;
     }
     if (error) {
-        registration->retry_ms = registration->retry_ms ? registration->retry_ms * 2 : RETRY_FIRST_MS;
-        if (registration->retry_ms > RETRY_MS) registration->retry_ms = RETRY_MS;
-        after(registration, registration->retry_ms);
+        /* With that the controller says that it has done a part: ten thousand of the partitions, and goes on when asked. */
+        if (error == KAFKA_REQUEST_TIMED_OUT) registration->retry_ms = 0;
+        after(registration, backed_off(registration, RETRY_MS));
         return;
     }
     registration->retry_ms = 0;
@@ -131,7 +138,7 @@ static void has_beaten(struct control_call *call) {
     arena_reset(&registration->arena);
     if (registration->state == REGISTRATION_LEAVING) {
         if (error || answer.should_shut_down || now_ms(registration) >= registration->leave_until_ms) gone(registration);
-        else after(registration, 50);
+        else after(registration, backed_off(registration, LEAVING_MS));
         return;
     }
     if (error == KAFKA_STALE_BROKER_EPOCH || error == KAFKA_BROKER_ID_NOT_REGISTERED) {
