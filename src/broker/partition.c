@@ -95,6 +95,11 @@ static void try_again(struct partition *partition) {
 
 static void tell_cut(struct partition *partition) {
     const struct log_report *report = log_report(partition->log);
+    if (report->damaged_at >= 0 && !partition->damage_told) {
+        partition->damage_told = true;
+        broker_trace(partition->broker, "partition %.*s-%d: what lies at offset %lld is damaged on disk and is not served", (int)partition->topic->name.size,
+                     (const char *)partition->topic->name.data, partition->index, (long long)report->damaged_at);
+    }
     if (partition->cut_told || report->cut_at < 0) return;
     partition->cut_told = true;
     broker_trace(partition->broker, "partition %.*s-%d was cut at offset %lld: %llu bytes behind it were not flushed and not whole; they are kept in moldau.cut-%020lld",

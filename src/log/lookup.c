@@ -13,6 +13,7 @@ struct look_segment {
     uint32_t entries, time_entries;  /* filed; UINT32_MAX: all that are there */
     struct timestamp largest;
     bool known, learned;
+    bool damaged;                    /* so nothing is known of its largest */
     time_ms modified_ms;
 };
 struct lookup_job {
@@ -119,7 +120,9 @@ static enum err learn(struct lookup_job *l, struct io_files files, struct look_s
     if (!err) err = rebuild_largest_timestamp(&rebuild, file, &s->largest);
     io_file_drop(file);
     if (!err) s->known = s->learned = true;
-    return err;
+    if (err != ERR_CORRUPT) return err;
+    s->damaged = true; /* whoever looks for something in it comes to the damage, or finds it before */
+    return ERR_NONE;
 }
 
 /* The first segment whose largest timestamp reaches the target, and only that one: as Kafka. */
@@ -130,7 +133,7 @@ static enum err find_time(struct lookup_job *l, struct io_files files) {
         if (err == ERR_NOT_FOUND) continue; /* deleted meanwhile: it lies below the log's start now */
         if (err) return err;
         time_ms largest = s->largest.time >= 0 ? s->largest.time : s->modified_ms;
-        if (largest < l->target) continue;
+        if (largest < l->target && !s->damaged) continue;
         err = search(l, files, s, l->target, false);
         if (err != ERR_NOT_FOUND) return err;
     }
@@ -144,6 +147,7 @@ static enum err find_max(struct lookup_job *l, struct io_files files) {
         enum err err = learn(l, files, s);
         if (err == ERR_NOT_FOUND) continue;
         if (err) return err;
+        if (s->damaged) return ERR_CORRUPT;
         if (s->largest.time >= 0 && (!best || s->largest.time > best->largest.time)) best = s;
     }
     if (!best) return ERR_NONE;

@@ -218,15 +218,25 @@ static int64_t verify_job(struct io_op *op, struct io_files files) {
     struct log_read *read = container_of(op, struct log_read, op);
     struct pool pool;
     pool_init_child(&pool, read->log->store->shard->pool, 0);
-    enum err err = checked_verify(files, read->window_file, &pool, read->at, read->verify_to, read->limit, &read->sound);
+    enum err err = checked_verify(files, read->window_file, &pool, read->at, read->verify_to, (uint64_t)read->expected, &read->sound);
     pool_destroy(&pool);
     return (int64_t)err;
 }
 
-/* What is good before the damage is given; who comes for the damage itself is told. */
+static void go_around(struct log_read *read);
+
+/* What is good before the damage is given; who comes for the damage itself is told. (It may be its header that says that it
+ * is what was come for.) */
 static void verify_done(struct io_op *op) {
     struct log_read *read = container_of(op, struct log_read, op);
     enum err err = (enum err)op->result;
+    read->expected = -1;
+    if (err == ERR_CORRUPT && !read->anew && read->log->state == LOG_OPEN) {
+        read->anew = true;
+        read->sound = read->at;
+        go_around(read);
+        return;
+    }
     if (err) {
         if (err == ERR_CORRUPT) read->log->store->metrics.reads_corrupt++;
         finish(read, err);
@@ -253,7 +263,7 @@ static void answer(struct log_read *read, uint64_t start, log_offset first, uint
         return;
     }
     read->verify_to = start + bytes;
-    read->limit = segment->written;
+    read->expected = (log_offset)segment->written; /* the file's end: a batch that the limit cuts is verified as a whole */
     read->window_file = segment->file;
     read->log->store->metrics.reads_verified++;
     read->op = (struct io_op){.kind = IO_OP_JOB, .done = verify_done};
@@ -309,6 +319,7 @@ static void index_is_wrong(struct log_read *read) {
 static void begin_from(struct log_read *read) {
     enum err err = look_up(read, read->from, &read->at);
     if (err) { finish(read, err); return; }
+    read->sound = read->at;
     read->step = STEP_FROM;
     if (read->at >= read->limit) {
         if (read->expected >= 0 && read->at >= read->segment->written) index_is_wrong(read);
@@ -343,6 +354,7 @@ static void begin_segment(struct log_read *read) {
         enum err err = look_up(read, read->upto_offset - 1, &read->at);
         if (err) { finish(read, err); return; }
         read->step = STEP_BOUND;
+        read->sound = read->at;
         read->limit = segment->written;
         if (read->at < segment->written) { read_window(read); return; }
     }
@@ -353,6 +365,58 @@ static void read_resume(struct log_read *read, enum err err) {
     if (!err && read->log->state != LOG_OPEN) err = ERR_CLOSED;
     if (err) finish(read, err);
     else begin_segment(read);
+}
+
+/* ---- Damage on the way: a length that is wrong leads the walk over headers astray, so it is done again from where it began,
+ * with every batch verified, and around what is damaged. */
+
+static int64_t around_job(struct io_op *op, struct io_files files) {
+    struct log_read *read = container_of(op, struct log_read, op);
+    struct pool pool;
+    struct scan scan;
+    struct scan_batch batch;
+    bool found = false;
+    pool_init_child(&pool, read->log->store->shard->pool, 0);
+    enum err err = scan_init(&scan, files, read->window_file, read->sound, read->verify_to, true, &pool);
+    while (!err && !found) {
+        err = scan_next(&scan, &batch);
+        if (err == ERR_CORRUPT) err = scan_behind(files, read->window_file, &pool, scan.at, read->verify_to, read->segment->base, &scan.at, &read->expected);
+        else if (!err) found = read->step == STEP_FROM ? batch_last_offset(&batch.batch) >= read->from : batch.batch.base_offset >= read->upto_offset;
+    }
+    if (found) read->sound = batch.position, read->expected = batch.batch.base_offset;
+    scan_free(&scan);
+    pool_destroy(&pool);
+    return (int64_t)err;
+}
+
+static void around_done(struct io_op *op) {
+    struct log_read *read = container_of(op, struct log_read, op);
+    enum err err = (enum err)op->result;
+    log_offset base = read->expected;
+    read->expected = -1;
+    if (read->log->state != LOG_OPEN) err = ERR_CLOSED;
+    if (read->step == STEP_BOUND && (err == ERR_NONE || err == ERR_NOT_FOUND)) {
+        read->limit = err ? read->verify_to : read->sound;
+        begin_from(read);
+        return;
+    }
+    if (err == ERR_NOT_FOUND || (!err && base > read->from)) err = ERR_CORRUPT; /* what is asked for is damaged */
+    if (err) {
+        if (err == ERR_CORRUPT) read->log->store->metrics.reads_corrupt++;
+        finish(read, err);
+        return;
+    }
+    read->at = read->sound;
+    if (read->at >= read->limit) finish(read, ERR_CORRUPT); /* the limit was found past damage, and lies before it */
+    else read_window(read);
+}
+
+static void go_around(struct log_read *read) {
+    read->verify_to = read->segment->written;
+    read->window_file = read->segment->file;
+    read->op = (struct io_op){.kind = IO_OP_JOB, .done = around_done};
+    read->op.job.run = around_job;
+    io_submit(read->log->store->shard->io, &read->op);
 }
 
 /* Headers in the window, one after the other. */
@@ -376,7 +440,7 @@ static void window_done(struct io_op *op) {
         if (err == ERR_AGAIN && in > 0) { read_window(read); return; }
         bool wrong = err || batch.size > read->segment->written - read->at;
         if (read->expected >= 0 && (wrong || batch_last_offset(&batch) != read->expected)) { index_is_wrong(read); return; }
-        if (wrong) { finish(read, ERR_CORRUPT); return; }
+        if (wrong) { go_around(read); return; }
         read->expected = -1;
         if (read->step == STEP_BOUND && batch.base_offset >= read->upto_offset) break;
         if (read->step == STEP_FROM && batch_last_offset(&batch) >= read->from) {

@@ -14,7 +14,15 @@ static enum err make_anew(struct rebuild *r, enum index_kind kind, struct index 
     path_of_offset(path, r->folder, r->base, ".log");
     enum err err = err_from_errno(r->files.vtable->open(r->files.self, &file, path, IO_READ));
     if (!err) err = scan_init(&scan, r->files, file, 0, r->size, false, r->pool);
-    while (!err && !(err = scan_next(&scan, &batch))) {
+    while (!err) {
+        log_offset base;
+        err = scan_next(&scan, &batch);
+        if (err == ERR_CORRUPT) { /* for readers of that place to find; what lies behind it is in the index */
+            if ((err = scan_behind(r->files, file, r->pool, scan.at, r->size, r->base, &scan.at, &base))) break;
+            since = r->interval + (uint64_t)1; /* they begin there */
+            continue;
+        }
+        if (err) break;
         log_offset last = batch_last_offset(&batch.batch);
         if (batch.batch.max_timestamp > largest.time) largest = (struct timestamp){batch.batch.max_timestamp, last};
         if (since > r->interval) {
@@ -28,8 +36,7 @@ static enum err make_anew(struct rebuild *r, enum index_kind kind, struct index 
     scan_free(&scan);
     io_file_drop(file);
     r->rebuilt = true;
-    /* Damage in the segment is for readers of that place to find; up to there the index is right. */
-    return err == ERR_NOT_FOUND || err == ERR_CORRUPT ? ERR_NONE : err;
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
 }
 
 enum err rebuild_index(struct rebuild *r, enum index_kind kind, struct index *out) {
@@ -93,9 +100,9 @@ enum err rebuild_largest_timestamp(struct rebuild *r, struct io_file *file, stru
         else position = 0;
     }
     index_free(&by_time);
-    if (!err) err = scan_init(&scan, r->files, file, position, r->size, false, r->pool);
+    if (!err) err = scan_init(&scan, r->files, file, position, r->size, true, r->pool);
     while (!err && !(err = scan_next(&scan, &batch)))
         if (batch.batch.max_timestamp > out->time) *out = (struct timestamp){batch.batch.max_timestamp, batch_last_offset(&batch.batch)};
     scan_free(&scan);
-    return err == ERR_NOT_FOUND || err == ERR_CORRUPT ? ERR_NONE : err;
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
 }

@@ -25,5 +25,5 @@ bool rebuild_time_fits(struct rebuild *rebuild, struct io_file *file, struct ind
 
 struct timestamp { time_ms time; log_offset offset; }; /* (-1, -1): none */
 /* The largest timestamp in a segment and the last offset of the first batch that has it: the time index's last entry, or
- * a later one behind what the indexes know. */
+ * a later one behind what the indexes know, where the batches are verified: ERR_CORRUPT, with what is known up to there. */
 must_use enum err rebuild_largest_timestamp(struct rebuild *rebuild, struct io_file *file, struct timestamp *out);

@@ -135,7 +135,7 @@ static enum err collect_segments(struct recovery *r) {
 }
 
 /* A new segment's name is durable before anything in it can be acknowledged: before the opening is over. */
-static enum err make_segment(struct recovery *r, log_offset base) {
+enum err recovery_make_segment(struct recovery *r, log_offset base) {
     char path[PATH_MAX_BYTES];
     struct io_file *file = NULL;
     recovery_path(r, path, base, ".log");
@@ -299,7 +299,7 @@ static enum err start_over(struct recovery *r, log_offset at) {
     epoch_cache_clear(&r->body->epochs);
     producer_state_clear(r->body->producers);
     listing_free(&r->listing);
-    return make_segment(r, at);
+    return recovery_make_segment(r, at);
 }
 
 static enum err settle_active(struct recovery *r) {
@@ -337,7 +337,7 @@ static enum err recover_all(struct recovery *r, struct uuid *topic_id) {
     if ((err = settle_temporaries(r))) return err;
     if ((err = collect_segments(r))) return err;
     if (body->count == 0) {
-        if ((err = make_segment(r, start))) return err;
+        if ((err = recovery_make_segment(r, start))) return err;
         r->next = start;
     } else {
         if ((err = load_epochs(r))) return err;

@@ -137,14 +137,15 @@ enum err recovery_replay_until(struct recovery *r, log_offset until) {
     return ERR_NONE;
 }
 
-/* Walks over a segment from `position`; ERR_CORRUPT: what lies at *good is not good. */
-static enum err walk(struct recovery *r, struct segment *segment, uint64_t position, uint64_t *good) {
+/* Walks over a segment from `position`, whose batch is in the index if that is `known`; ERR_CORRUPT: what lies at *good is not
+ * good. */
+static enum err walk(struct recovery *r, struct segment *segment, uint64_t position, bool known, uint64_t *good) {
     struct scan scan;
     struct scan_batch batch;
     struct producer_ended ended;
     bool did;
     enum err err = scan_init(&scan, r->files, segment->file, position, segment->size, true, r->in->work_pool);
-    bool known_by_index = position > 0; /* the batch at `position` has its entry already */
+    bool known_by_index = known;
     while (!err && !(err = scan_next(&scan, &batch))) {
         log_offset last = batch_last_offset(&batch.batch);
         if (batch.magic >= BATCH_MAGIC_2 && position != batch.position && batch.batch.base_offset < r->next) { err = ERR_CORRUPT; scan.at = batch.position; break; }
@@ -171,6 +172,35 @@ static enum err walk(struct recovery *r, struct segment *segment, uint64_t posit
     scan_free(&scan);
     segment->timestamp_known = true;
     return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
+/* Rot at *good, below the flushed point: it stays where it is, and is refused to whoever reads it; what lies behind it is
+ * walked over as well. Where nothing does, the next segment goes on, or a new one, where the log was flushed up to: so that
+ * no offset is given twice. A metadata log has no use for a part: ERR_CORRUPT. */
+static enum err walk_behind_rot(struct recovery *r, uint32_t index, log_offset flushed, uint64_t *good) {
+    struct segment *segment = r->body->segments[index];
+    enum err err = ERR_CORRUPT;
+    while (err == ERR_CORRUPT && r->next < flushed) {
+        uint64_t behind;
+        log_offset base;
+        note_damage(r, segment, r->next);
+        if (r->in->config->verify_from_start) return ERR_CORRUPT;
+        err = scan_behind(r->files, segment->file, r->in->work_pool, *good, segment->size, r->next + 1, &behind, &base);
+        if (err == ERR_NONE) {
+            segment->since_index = r->in->config->index_interval_bytes + 1; /* an entry leads there from now on */
+            err = walk(r, segment, behind, false, good);
+            continue;
+        }
+        if (err != ERR_NOT_FOUND) return err;
+        *good = segment->size;
+        if (index + 1 < r->body->count) {
+            if (r->next < r->body->segments[index + 1]->base) r->next = r->body->segments[index + 1]->base;
+            return ERR_NONE;
+        }
+        r->next = flushed;
+        return recovery_make_segment(r, flushed);
+    }
+    return err;
 }
 
 /* Everything from `point` on is verified and made durable. Below `flushed` nothing may be wrong: there it is rot. */
@@ -211,12 +241,10 @@ enum err recovery_verify(struct recovery *r, log_offset point, log_offset flushe
             recovery_forget_indexes(r, segment);
             segment->txn_known = true;
         }
-        err = walk(r, segment, position, &good);
+        err = walk(r, segment, position, position > 0, &good); /* the batch at `position` has its entry already */
+        if (err == ERR_CORRUPT && r->next < flushed) err = walk_behind_rot(r, i, flushed, &good); /* it is rot there, not a torn end */
         if (err == ERR_CORRUPT) {
-            if (r->next < flushed) { /* before the recovery point it is rot, not a torn end */
-                note_damage(r, segment, r->next);
-                return ERR_CORRUPT;
-            }
+            if (r->next < flushed) return ERR_CORRUPT;
             bool room;
             err = recovery_drop_room(r, segment, good, &room);
             if (!err && !room) err = recovery_cut(r, i, good);
@@ -244,7 +272,7 @@ enum err recovery_trust(struct recovery *r) {
     if ((err = begin_at(r, last, INT64_MAX, true, &position))) return err;
     if ((err = load_txn(r, last))) return err;
     r->replayed = INT64_MAX; /* not yet: the walk shall find the end first */
-    if ((err = walk(r, last, position, &good))) return err;
+    if ((err = walk(r, last, position, position > 0, &good))) return err;
     if (position > 0) { /* the first batch's timestamp, for the roll by time */
         if (!(err = scan_init(&scan, r->files, last->file, 0, last->size, false, r->in->work_pool)) && !(err = scan_next(&scan, &batch)))
             last->timestamp_first = batch.batch.max_timestamp;

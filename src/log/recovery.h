@@ -17,6 +17,8 @@ struct recovery {
 void recovery_path(const struct recovery *r, char out[PATH_MAX_BYTES], log_offset base, const char *ending);
 uint32_t recovery_segment_index(const struct log_body *body, log_offset offset);
 must_use enum err recovery_open_file(struct recovery *r, struct segment *segment);
+/* A new, empty one behind the others. */
+must_use enum err recovery_make_segment(struct recovery *r, log_offset base);
 /* The newest producer snapshot at or below `limit` that is whole. -1: none. */
 must_use enum err recovery_load_producers(struct recovery *r, log_offset limit, log_offset *at);
 

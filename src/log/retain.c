@@ -196,6 +196,7 @@ static enum err look_run(struct log_job *job, struct io_files files) {
     path_of_offset(path, job->folder, look->base, ".log");
     enum err err = err_from_errno(files.vtable->open(files.self, &file, path, IO_READ));
     if (!err) err = rebuild_largest_timestamp(&rebuild, file, &look->found);
+    if (err == ERR_CORRUPT) err = ERR_NONE; /* by what is left of it: it does not stay for ever */
     if (!err) look->first = first_timestamp(look, files, file);
     io_file_drop(file);
     return err;

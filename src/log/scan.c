@@ -1,4 +1,5 @@
 #include "log/scan.h"
+#include "base/bytes.h"
 #include "wire/batch_old.h"
 
 enum { WINDOW_WHOLE = 256 << 10, WINDOW_HEADERS = 4096 };
@@ -104,4 +105,60 @@ enum err scan_next(struct scan *scan, struct scan_batch *out) {
     }
     scan->at += frame.size;
     return ERR_NONE;
+}
+
+/* ---- Behind damage. */
+
+/* A batch that is whole lies at `at`, and from its end on headers follow one another to the end, with rising offsets: what
+ * lies in a record's value and looks like a batch does not lead there. */
+static enum err leads_to_end(struct io_files files, struct io_file *file, struct pool *pool, uint64_t at, uint64_t end, log_offset least,
+                             log_offset *base) {
+    struct scan scan;
+    struct scan_batch batch;
+    enum err err = scan_init(&scan, files, file, at, end, true, pool);
+    if (!err) err = scan_next(&scan, &batch);
+    if (!err && batch.batch.base_offset < least) err = ERR_CORRUPT;
+    if (!err) {
+        *base = batch.batch.base_offset;
+        least = batch_last_offset(&batch.batch) + 1;
+        scan.whole = false;
+    }
+    while (!err && !(err = scan_next(&scan, &batch))) {
+        if (batch.batch.base_offset < least) err = ERR_CORRUPT;
+        least = batch_last_offset(&batch.batch) + 1;
+    }
+    scan_free(&scan);
+    return err == ERR_NOT_FOUND ? ERR_NONE : err;
+}
+
+enum err scan_behind(struct io_files files, struct io_file *file, struct pool *pool, uint64_t from, uint64_t end, log_offset least,
+                     uint64_t *position, log_offset *base) {
+    enum { WINDOW = 64 << 10 };
+    struct batch_frame frame;
+    enum err err = ERR_NOT_FOUND;
+    uint8_t *window = pool_alloc(pool, WINDOW);
+    if (!window) return ERR_NO_MEMORY;
+    for (uint64_t at = from; at + BATCH_HEADER_BYTES <= end && err == ERR_NOT_FOUND;) {
+        size_t want = end - at < WINDOW ? (size_t)(end - at) : WINDOW;
+        int64_t got = files.vtable->read(files.self, file, window, want, at);
+        if (got < BATCH_HEADER_BYTES) { err = got < 0 ? ERR_IO : ERR_NOT_FOUND; break; }
+        if (at == from && batch_frame_parse(span_of(window, (size_t)got), &frame) == ERR_NONE && frame.size < end - at) {
+            /* Mostly its length is right, and something else is wrong. */
+            err = leads_to_end(files, file, pool, *position = at + frame.size, end, least, base);
+            if (err == ERR_NONE || err == ERR_NO_MEMORY || err == ERR_IO) break;
+            err = ERR_NOT_FOUND;
+        }
+        int64_t i = at == from;
+        for (; i + BATCH_HEADER_BYTES <= got; i++) {
+            const uint8_t *bytes = window + i;
+            if (bytes[BATCH_AT_MAGIC] != BATCH_MAGIC_2 || (log_offset)load_be64(bytes) < least) continue;
+            if (batch_frame_parse(span_of(bytes, BATCH_HEADER_BYTES), &frame) != ERR_NONE || frame.size > end - at - (uint64_t)i) continue;
+            err = leads_to_end(files, file, pool, *position = at + (uint64_t)i, end, least, base);
+            if (err == ERR_NONE || err == ERR_NO_MEMORY || err == ERR_IO) break;
+            err = ERR_NOT_FOUND;
+        }
+        at += (uint64_t)i;
+    }
+    pool_free(pool, window, WINDOW);
+    return err;
 }

@@ -32,3 +32,8 @@ void scan_free(struct scan *scan);
 /* ERR_NOT_FOUND: `at` is the end. ERR_CORRUPT: what lies at `at` is no batch, not a whole one, or its CRC is wrong; `at`
  * stays. ERR_IO, ERR_NO_MEMORY. */
 must_use enum err scan_next(struct scan *scan, struct scan_batch *out);
+/* At `from` there is damage: where does the next whole batch begin, from which the file can be walked to `end`, and at which
+ * offset, which is at least `least`? By the damaged one's length if that is right; else byte by byte. ERR_NOT_FOUND: nothing
+ * of that kind follows. (Of formats before 2 only by the length.) */
+must_use enum err scan_behind(struct io_files files, struct io_file *file, struct pool *pool, uint64_t from, uint64_t end, log_offset least,
+                              uint64_t *position, log_offset *base);
