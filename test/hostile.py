@@ -2,7 +2,7 @@
 """Hostile frames and idle connections against a live node, while a well-behaved client goes on.
 
 Usage: hostile.py [--to HOST:PORT] [--frames N] [--rate N] [--idle N] [--seconds N] [--workers N] [--seed N] [--pid PID]
-                  [--memory-max MIB] [--p99-factor F]
+                  [--memory-max MIB] [--p99-factor F] [--control SECONDS]
 
 What is sent: random bytes, good requests with some bytes changed, impossible sizes, frames that are half sent and left so,
 or sent byte by byte, counts that promise a million elements, bombs of empty elements and of compressed records, requests
@@ -10,10 +10,15 @@ whose answers nobody reads. The number of frames, the time and the connections o
 produces one record and fetches it, again and again, before, while and after. Prints whether the node is up, its memory,
 and that client's latencies; the exit status is 1 when the node is gone, the client met an error, or a limit that was
 given is passed.
+
+The sender takes cores that the node and that client would have, so it runs at the lowest priority; and with --control the
+same flood goes for so long, at the same rate, to a process that only reads and closes: what that does to the client's
+latencies is the machine's doing, and --p99-factor is held against it.
 """
 import argparse
 import asyncio
 import gzip
+import logging
 import multiprocessing
 import os
 import random
@@ -169,6 +174,28 @@ def changed_frame(chance):
     return bytes(frame)
 
 
+def sink(pipe):
+    """Takes whatever is sent, answers a byte now and then, and closes a connection after 30 pieces."""
+    os.nice(19)
+
+    async def take(reader, writer):
+        try:
+            for _ in range(30):
+                if not await reader.read(65536):
+                    break
+                writer.write(b"x")
+        except OSError:
+            pass
+        writer.close()
+
+    async def serve():
+        server = await asyncio.start_server(take, "127.0.0.1", 0)
+        pipe.send(server.sockets[0].getsockname())
+        await server.serve_forever()
+
+    asyncio.run(serve())
+
+
 class Flood:
     def __init__(self, to, frames, rate, until, workers, seed):
         self.to, self.left, self.rate, self.until, self.workers, self.seed = to, frames, rate, until, workers, seed
@@ -263,13 +290,15 @@ def memory_mib(pid):
     return int(fields["VmRSS"].split()[0]) / 1024, int(fields["VmHWM"].split()[0]) / 1024
 
 
-def phase(name, pipe, pid):
+def phase(name, pipe, pid, quiet=False):
     """What the client has seen since the last phase."""
     pipe.send(name)
     if not pipe.poll(60):
         print(f"{name:10} the well-behaved client got no answer for 60 s")
         return None, ["no answer"]
     latencies, errors = pipe.recv()
+    if quiet:
+        return None, errors
     latencies.sort()
     at = lambda part: 1000 * latencies[min(len(latencies) - 1, int(len(latencies) * part))] if latencies else float("nan")
     memory = "" if not pid else "memory %.1f MiB, at most %.1f MiB" % memory_mib(pid)
@@ -315,10 +344,12 @@ def main():
     parser.add_argument("--calm", type=float, default=5, help="seconds of measuring before and after")
     parser.add_argument("--workers", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--control", type=float, default=0)
     parser.add_argument("--pid", type=int)
     parser.add_argument("--memory-max", type=float)
     parser.add_argument("--p99-factor", type=float)
     args = parser.parse_args()
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of connections that the other side has closed
     host, _, port = args.to.rpartition(":")
     to = ("127.0.0.1" if host == "localhost" else host, int(port))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -326,7 +357,7 @@ def main():
     pipe, other_end = multiprocessing.Pipe()
     client = multiprocessing.Process(target=well_behaved, args=(to, other_end), daemon=True)
     client.start()
-    os.nice(10)  # the hostile ones shall not win by taking the cores of this machine
+    os.nice(19)  # the hostile ones shall not win by taking the cores of this machine
     time.sleep(2)
     pipe.send("warm")
     pipe.recv()
@@ -339,6 +370,17 @@ def main():
         p99, errors = phase("idle", pipe, args.pid)
         print(f"           {len(idle)} idle connections")
         wrong += errors
+    control = before
+    if args.control:
+        here, there = multiprocessing.Pipe()
+        drain = multiprocessing.Process(target=sink, args=(there,), daemon=True)
+        drain.start()
+        address = here.recv()
+        phase("-", pipe, args.pid, quiet=True)
+        asyncio.run(Flood(address, 1 << 60, args.rate, time.monotonic() + args.control, args.workers, args.seed).run())
+        control, errors = phase("control", pipe, args.pid)
+        wrong += errors
+        drain.terminate()
     begin = time.monotonic()
     flood = Flood(to, args.frames, args.rate, begin + args.seconds, args.workers, args.seed)
     asyncio.run(flood.run())
@@ -362,8 +404,10 @@ def main():
     limits = []
     if args.memory_max and args.pid and memory_mib(args.pid)[1] > args.memory_max:
         limits.append(f"memory: more than {args.memory_max} MiB")
-    if args.p99_factor and before and during and during > before * args.p99_factor:
-        limits.append(f"p99: {during / before:.1f} times that before")
+    if control and during:
+        print(f"p99 of the flood is {during / control:.2f} times that {'of the control' if args.control else 'before'}")
+        if args.p99_factor and during > control * args.p99_factor:
+            limits.append(f"p99: more than {args.p99_factor} times")
     if flood.sent < args.frames and took < args.seconds:
         limits.append("not all frames could be sent")
     for limit in limits:

@@ -325,6 +325,7 @@ static uint64_t cleaner_rate(double bytes_per_second) {
 
 static enum err open_shards(struct server *server) {
     struct config_view view = {.values = server->options.settings->values, .broker = server->node.id};
+    uint32_t producers_max = (uint32_t)config_number(&view, KEY_moldau_producer_ids_max);
     struct log_store_options store = {
         .recovery_checkpoint_ms = config_number(&view, KEY_log_flush_offset_checkpoint_interval_ms),
         .high_watermark_ms = config_number(&view, KEY_replica_high_watermark_checkpoint_interval_ms),
@@ -333,7 +334,7 @@ static enum err open_shards(struct server *server) {
                                   ? config_number(&view, KEY_log_retention_check_interval_ms) : RETENTION_FIRST_MS,
         .producer_expiration_ms = config_number(&view, KEY_producer_id_expiration_ms),
         .open_files_max = files_max(server),
-        .producers_max = PRODUCERS_MAX / server->shards,
+        .producers_max = producers_max > server->shards ? producers_max / server->shards : 1,
         .cleaner_off = !config_flag(&view, KEY_log_cleaner_enable),
         .cleaner_threads = (uint32_t)config_number(&view, KEY_log_cleaner_threads),
         .cleaner_backoff_ms = config_number(&view, KEY_log_cleaner_backoff_ms),

@@ -7,6 +7,7 @@ import time
 import pytest
 
 import conftest_shared
+from batches import batch
 from conftest_shared import Node
 from messages import Connection
 
@@ -203,6 +204,30 @@ def test_a_million_elements_in_a_request(node_with):
     s.sendall(frame_of(3, 1, struct.pack(">i", 1_000_001) + bytes(2 * 1_000_001)))
     assert not answered(s, 30)
     assert is_served(other)
+
+
+def test_how_many_producers_are_remembered(node_with):
+    """Of three: with two all are known, with three too; the fourth takes the place of the one that is idle for longest, whose
+    next batch is taken as a new producer's."""
+    node = node_with(moldau_producer_ids_max=3, moldau_shards=1)
+    connection = Connection(node.port)
+    connection.ask("CreateTopics", 7, Topics=[{"Name": "t", "NumPartitions": 1, "ReplicationFactor": 1}])
+
+    def send(producer, sequence):
+        answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=5000, TopicData=[{"Name": "t", "PartitionData": [
+            {"Index": 0, "Records": batch([b"x"], producer=(producer, 0, sequence))}]}])
+        return answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"]
+
+    def known():
+        answer = connection.ask("DescribeProducers", 0, Topics=[{"Name": "t", "PartitionIndexes": [0]}])
+        return sorted(p["ProducerId"] for p in answer["Topics"][0]["Partitions"][0]["ActiveProducers"])
+
+    for producer, remembered in ((1, [1]), (2, [1, 2]), (3, [1, 2, 3])):
+        assert send(producer, 0) == 0
+        assert known() == remembered
+    assert send(1, 1) == 0
+    assert send(4, 0) == 0
+    assert known() == [1, 3, 4]  # 2 was idle for longest
 
 
 def test_unknown_tags_in_a_request(node_with):
