@@ -124,7 +124,12 @@ static void write_dirs(struct metric_page *page, const struct scrape *scrape) {
     }
     for (uint32_t i = 0; i < scrape->dir_count; i++)
         metric_count(page, METRIC_log_dir_partitions, LABELS(span_text(scrape->dirs[i].path)), scrape->dirs[i].partitions);
+    for (uint32_t i = 0; i < scrape->dir_count; i++)
+        if (scrape->dirs[i].available != UINT64_MAX) metric_count(page, METRIC_log_dir_available, LABELS(span_text(scrape->dirs[i].path)), scrape->dirs[i].available);
+    for (uint32_t i = 0; i < scrape->dir_count; i++)
+        metric_count(page, METRIC_log_dir_reserve, LABELS(span_text(scrape->dirs[i].path)), scrape->dirs[i].reserve);
     metric_count(page, METRIC_log_dirs_offline, NO_LABELS, offline);
+    metric_count(page, METRIC_partitions_here, NO_LABELS, scrape->partitions_here);
 }
 
 static void write_logs(struct metric_page *page, const struct log_metrics *log) {

@@ -161,6 +161,7 @@ static void take_broker(struct scrape *scrape, const struct broker *broker) {
     scrape->fetch_sessions += broker_sample_fetch_sessions(broker, &evicted);
     scrape->fetch_evictions += evicted;
     scrape->waiting += broker->purgatory.waiting;
+    scrape->partitions_here += broker->partitions.count;
     scrape->topics_left_out += broker_sample_topics(broker, SCRAPE_TOPICS_MAX, scrape, take_topic);
     struct taking taking = {.scrape = scrape, .broker = broker};
     struct group_visitor visitor = {.context = &taking, .group = take_group, .offset = take_offset};
@@ -199,6 +200,8 @@ static void take_health(struct scrape *scrape, struct shard *shard) {
         const struct log_dir *dir = log_dirs_at(node->dirs, i);
         scrape->dirs[i].is_online = log_dir_is_online(dir);
         scrape->dirs[i].partitions = log_dir_partitions(dir);
+        scrape->dirs[i].available = log_dir_available(dir);
+        scrape->dirs[i].reserve = log_dir_reserve(dir);
         strncpy(scrape->dirs[i].path, log_dir_path(dir), sizeof scrape->dirs[i].path - 1);
     }
     scrape->control = (struct control_sample){.raft_leader = -1, .raft_epoch = -1, .raft_high_watermark = -1, .raft_end = -1, .controller_applied = -1};

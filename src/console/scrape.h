@@ -33,6 +33,7 @@ struct dir_sample {
     char path[LOG_PATH_MAX];
     bool is_online;
     uint32_t partitions;
+    uint64_t available, reserve;
 };
 struct group_sample {
     char name[GROUP_NAME_BYTES_MAX + 1];
@@ -73,7 +74,7 @@ struct scrape {
     struct { char name[64]; uint64_t opened; uint32_t open; } listeners[LISTENERS_MAX];
     uint32_t listener_count;
     uint64_t refused, telemetry_pushes, telemetry_bytes, telemetry_metrics, telemetry_points, telemetry_unreadable;
-    uint64_t fetch_sessions, fetch_evictions, waiting;
+    uint64_t fetch_sessions, fetch_evictions, waiting, partitions_here;
     log_offset broker_applied;
     uint64_t topics_there, partitions_there, brokers_active, brokers_fenced;
     struct topic_sample *topics;            /* owns, as the others: made with the scrape */

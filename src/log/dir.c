@@ -415,6 +415,8 @@ struct uuid log_dir_id(const struct log_dir *dir) { return dir->id; }
 const char *log_dir_path(const struct log_dir *dir) { return dir->path; }
 bool log_dir_is_online(const struct log_dir *dir) { return !atomic_load_explicit(&dir->offline, memory_order_acquire); }
 void log_dir_fail(struct log_dir *dir) { atomic_store_explicit(&dir->offline, true, memory_order_release); }
+uint64_t log_dir_available(const struct log_dir *dir) { return atomic_load_explicit(&dir->available, memory_order_relaxed); }
+uint64_t log_dir_reserve(const struct log_dir *dir) { return dir->reserve_bytes; }
 uint32_t log_dir_partitions(const struct log_dir *dir) { return atomic_load_explicit(&dir->partitions, memory_order_relaxed); }
 
 struct log_dir *log_dirs_by_id(struct log_dirs *dirs, struct uuid id) {

@@ -88,6 +88,10 @@ void log_dir_cordon(struct log_dir *dir, bool cordoned);
 bool log_dir_is_cordoned(const struct log_dir *dir);
 bool log_dir_is_online(const struct log_dir *dir);                      /* from any thread */
 void log_dir_fail(struct log_dir *dir);                                 /* from any thread; for good, in this process */
+/* Free on its file system as last measured, less what was written since; and moldau.disk.reserve of it, below which clients'
+ * writes are refused. UINT64_MAX: not measured yet. From any thread. */
+uint64_t log_dir_available(const struct log_dir *dir);
+uint64_t log_dir_reserve(const struct log_dir *dir);
 uint32_t log_dir_partitions(const struct log_dir *dir);                 /* about how many; from any thread */
 
 /* The partitions that were there at start and that no log has taken over yet. A non-zero answer of `found` stops. */

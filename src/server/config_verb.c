@@ -239,6 +239,12 @@ static int check(int argc, char **argv) {
     printf("Listeners:\n");
     for (uint32_t i = 0; i < settings.listener_count; i++) explain_listener(&report, &settings.listeners[i]);
     for (uint32_t i = 0; i < client_count; i++) explain_client(&report, &settings, clients[i]);
+    if (settings.serves_http) {
+        char address[IO_ADDRESS_TEXT_MAX];
+        io_address_text(&settings.http, address);
+        bool is_here = strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]", 5) == 0;
+        printf("Metrics: http://%s/metrics%s\n", address, is_here ? "" : "; whoever reaches it may read them: there is no authentication");
+    }
     printf("Node %d; data in", settings.node);
     for (uint32_t i = 0; i < settings.log_dir_count; i++) printf("%s %s", i ? "," : "", settings.log_dirs[i]);
     printf("; metadata in %s; what is acknowledged is %s.\n", settings.metadata_dir, settings.page_cache ? "in the page cache" : "on disk");
