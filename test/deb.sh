@@ -37,6 +37,7 @@ for each in /etc/apt/apt.conf.d "$sources" /etc/resolv.conf /etc/hosts /etc/ssl/
 done
 mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
 mountpoint -q "$root/dev" || mount --bind /dev "$root/dev"
+rm -rf "$root"/tmp/* # of an earlier run
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" # nothing is started by itself here
 chmod +x "$root/usr/sbin/policy-rc.d"
 
@@ -63,11 +64,9 @@ grep -q '^READY=1' /tmp/told
 echo "hello from a package" | kafka-console-producer.sh --bootstrap-server localhost:9092 --topic greetings
 kafka-console-consumer.sh --bootstrap-server localhost:9092 --topic greetings --from-beginning --max-messages 1 --timeout-ms 20000
 kafka-topics.sh --bootstrap-server localhost:9092 --describe --topic greetings
-pid=$(cat /var/lib/moldau/pid 2>/dev/null || sed -n 's/.*/&/p' /tmp/node.pid 2>/dev/null || true)
 kill -TERM $(for p in /proc/[0-9]*; do [ "$(readlink $p/exe 2>/dev/null)" = /usr/bin/moldau ] && [ "$(tr '\0' ' ' <$p/cmdline | cut -d' ' -f2)" = server ] && echo ${p#/proc/}; done)
 wait
 END
-sed -i '/^pid=/d' "$root/tmp/run"
 python3 - "$root/tmp/notify" "$root/tmp/told" <<'END' &
 import os, socket, sys
 manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
