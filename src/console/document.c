@@ -19,7 +19,7 @@ static const char words[] =
     "Where Apache Kafka has a metric of the same meaning and unit, it has the name under which Prometheus's JMX exporter commonly shows\n"
     "it (the MBean's domain, type and name in small letters, `_total` for a count); group lag has the names of the usual lag\n"
     "exporters. So a dashboard made for Kafka finds what it looks for. Where meaning or unit would differ - Kafka tells percentiles\n"
-    "in milliseconds, this are histograms in seconds - the name begins with `moldau_`, so that no dashboard reads a wrong number.\n"
+    "in milliseconds, these are histograms in seconds - the name begins with `moldau_`, so that no dashboard reads a wrong number.\n"
     "Counters begin at 0 with the process. Histograms have two buckets for each doubling, from 16 microseconds to 67 seconds.\n";
 
 static void cell(FILE *out, const char *text) {

@@ -1,6 +1,5 @@
 #include "console/page.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static struct span number(char text[24], int64_t value) {
@@ -17,11 +16,7 @@ static void write_node(struct metric_page *page, const struct scrape *scrape, co
     metric_gauge(page, METRIC_broker_state, NO_LABELS, state);
     metric_gauge(page, METRIC_ready, NO_LABELS, scrape_is_ready(scrape, &why));
     metric_real(page, METRIC_uptime, NO_LABELS, process->uptime_s);
-    if (process->start_s > 0) {
-        char start[32];
-        snprintf(start, sizeof start, "%.2f", process->start_s);
-        metric_seconds(page, METRIC_process_start, NO_LABELS, (uint64_t)(process->start_s * 100) * (NS_PER_S / 100));
-    }
+    metric_seconds(page, METRIC_process_start, NO_LABELS, (uint64_t)(process->start_s * 100) * (NS_PER_S / 100));
     metric_real(page, METRIC_process_cpu, NO_LABELS, process->cpu_s);
     metric_count(page, METRIC_process_resident, NO_LABELS, process->resident_bytes);
     metric_count(page, METRIC_process_virtual, NO_LABELS, process->virtual_bytes);

@@ -24,6 +24,14 @@ def test_reference_is_current():
     assert run(MOLDAU, "config", "doc").stdout == (ROOT / "docs" / "config.md").read_text()
 
 
+def test_who_may_read_metrics(tmp_path):
+    """Said with where they are served, unless that is the loopback; nothing where they are not."""
+    assert "Metrics:" not in check(tmp_path).stdout
+    assert "Metrics: http://127.0.0.1:9404/metrics\n" in check(tmp_path, more="moldau.http.listener=localhost:9404\n").stdout
+    assert "Metrics: http://[2001:db8::1]:80/metrics; whoever reaches it" in check(tmp_path, more="moldau.http.listener=[2001:db8::1]:80\n").stdout
+    assert "Metrics: http://0.0.0.0:9404/metrics; whoever reaches it" in check(tmp_path, more="moldau.http.listener=:9404\n").stdout
+
+
 def test_a_good_file(tmp_path):
     """Nothing is wrong, nothing is started: the data directory does not come into being."""
     done = check(tmp_path)
