@@ -44,3 +44,52 @@ static void round_trip(enum bench_where where) {
 }
 TEST(log_round_trip_in_the_simulator) { round_trip(BENCH_SIM); }
 TEST(log_round_trip_on_a_real_disk) { round_trip(BENCH_REAL); }
+
+/* Who asks for a log waits behind those who asked before, also in the turn in which it is open and they have not been told
+ * yet: else the second of two batches of a producer would be appended first. Somebody asks in each turn, before the store's part of it. */
+struct asker {
+    struct timer timer;
+    struct shard *shard;
+    struct log *log;
+    uint32_t asked, given, wrong;
+    bool over;
+    struct asking { struct log_wait wait; struct asker *asker; uint32_t number; } asks[1 << 15];
+};
+static void given(struct asker *asker, uint32_t number) {
+    if (number != asker->given++) asker->wrong++;
+}
+static void ask_told(struct log_wait *wait, enum err err) {
+    struct asking *asking = container_of(wait, struct asking, wait);
+    assert_int_equal(err, ERR_NONE);
+    given(asking->asker, asking->number);
+}
+static void ask(struct timer *timer) {
+    struct asker *asker = container_of(timer, struct asker, timer);
+    uint32_t number = asker->asked++;
+    asker->asks[number] = (struct asking){.asker = asker, .number = number, .wait.done = ask_told};
+    list_init(&asker->asks[number].wait.node);
+    if (log_open(asker->log, &asker->asks[number].wait) == ERR_NONE) given(asker, number);
+    asker->over = asker->given == asker->asked || asker->asked == 1 << 15;
+    if (!asker->over) assert_true(timer_set(asker->shard, &asker->timer, shard_now(asker->shard) + 1000, ask));
+}
+TEST(log_open_keeps_the_order_of_those_who_ask) {
+    struct bench *b = bench_new(BENCH_REAL, 1); /* where a turn has a job's end and a timer in it */
+    struct bench_log l;
+    static struct asker asker;
+    for (int life = 0; life < 20; life++) {
+        assert_int_equal(bench_start(b), ERR_NONE);
+        struct log_dir *dir = log_dirs_find(bench_dirs(b), "orders", 0);
+        struct log_spec spec = {.dir = dir ? dir : log_dirs_at(bench_dirs(b), 0), .topic = "orders", .create = !dir, .config = *bench_config(b), .owner = &l.owner};
+        l = (struct bench_log){.log = NULL};
+        assert_int_equal(log_new(&l.log, bench_store(b), &spec), ERR_NONE);
+        asker = (struct asker){.shard = bench_shard(b), .log = l.log};
+        assert_true(timer_set(asker.shard, &asker.timer, shard_now(asker.shard), ask));
+        assert_true(bench_until(b, &asker.over));
+        assert_true(asker.asked > 2);
+        assert_int_equal(asker.given, asker.asked);
+        assert_int_equal(asker.wrong, 0);
+        bench_turns(b, 10);
+        bench_stop(b);
+    }
+    bench_free(b);
+}

@@ -42,6 +42,7 @@ const char *bench_dir(const struct bench *b) { return b->dir; }
 struct sim_disk *bench_disk(struct bench *b) { return sim_host_disk(b->host); }
 struct log_store *bench_store(struct bench *b) { return b->store; }
 struct log_dirs *bench_dirs(struct bench *b) { return b->dirs; }
+struct shard *bench_shard(struct bench *b) { return b->shard; }
 struct pool *bench_pool(struct bench *b) { return b->shard->pool; }
 struct io_files bench_files(struct bench *b) { return b->where == BENCH_SIM ? sim_host_files(b->host) : io_files_real(); }
 

@@ -19,6 +19,7 @@ struct sim_disk *bench_disk(struct bench *bench);
 struct pool *bench_pool(struct bench *bench);
 struct log_store *bench_store(struct bench *bench);
 struct log_dirs *bench_dirs(struct bench *bench);
+struct shard *bench_shard(struct bench *bench);
 
 void bench_second_dir(struct bench *bench);       /* "/data2" beside the first, from the next start on (simulator) */
 void bench_reserve(struct bench *bench, uint64_t bytes); /* moldau.disk.reserve, for the next start */
