@@ -93,6 +93,16 @@ static void try_again(struct partition *partition) {
     step(partition, &event);
 }
 
+/* What an opening after an unclean stop cost: so many bytes were read and verified before the log was served. */
+static void tell_recovered(struct partition *partition) {
+    const struct log_report *report = log_report(partition->log);
+    if (partition->recovery_told || report->clean || report->scanned_bytes == 0) return;
+    partition->recovery_told = true;
+    broker_trace(partition->broker, "partition %.*s-%d was recovered: %llu bytes from offset %lld on were verified in %u us; it ends at offset %lld",
+                 (int)partition->topic->name.size, (const char *)partition->topic->name.data, partition->index,
+                 (unsigned long long)report->scanned_bytes, (long long)report->recovery_point, report->time_us, (long long)log_end(partition->log));
+}
+
 static void tell_cut(struct partition *partition) {
     const struct log_report *report = log_report(partition->log);
     if (report->damaged_at >= 0 && !partition->damage_told) {
@@ -131,6 +141,7 @@ static bool lead(struct partition *partition, const struct image_partition *stat
     event.become.durable = replica_offset_only(log_durable(partition->log));
     event.become.high_watermark = replica_offset_only(log_high_watermark(partition->log));
     event.become.recovering = state->recovery == LEADER_RECOVERING;
+    tell_recovered(partition);
     tell_cut(partition);
     if (state->leader_epoch > partition->epoch) log_epoch_assign(partition->log, state->leader_epoch, log_end(partition->log));
     partition->epoch = state->leader_epoch;

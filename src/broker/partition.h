@@ -37,7 +37,7 @@ struct partition {
     bool may_open_again;            /* the next request tries it */
     uint32_t waiting;               /* items that wait on the log's opening */
     bool is_deleting;
-    bool damage_told, cut_told;     /* to the operator, once */
+    bool damage_told, cut_told, recovery_told; /* to the operator, once */
 };
 
 /* Who wants to hear what happens to a partition on its own shard: the coordinators. */

@@ -192,10 +192,20 @@ static void tell_cut(struct server *server) {
     trace(server, line);
 }
 
+static void tell_metadata_log(struct server *server) {
+    const struct log_report *report = quorum_log_report(server->quorum);
+    char line[WHY_BYTES];
+    if (!report || report->created) return;
+    snprintf(line, sizeof line, "the metadata log was opened: %llu bytes from offset %lld on were verified in %u us",
+             (unsigned long long)report->scanned_bytes, (long long)report->recovery_point, report->time_us);
+    trace(server, line);
+}
+
 static void on_serving(void *context) {
     struct server *server = context;
     if (server->state != SERVER_STARTING) return;
     server->state = SERVER_RUNNING;
+    tell_metadata_log(server);
     tell_cut(server);
     if (server->options.on_ready) server->options.on_ready(server->options.context);
 }
