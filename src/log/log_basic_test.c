@@ -65,11 +65,14 @@ static void ask_told(struct log_wait *wait, enum err err) {
 }
 static void ask(struct timer *timer) {
     struct asker *asker = container_of(timer, struct asker, timer);
-    uint32_t number = asker->asked++;
+    uint32_t number = asker->asked;
+    if (number == 1 << 15) goto again; /* a slow disk: that many are enough */
+    asker->asked++;
     asker->asks[number] = (struct asking){.asker = asker, .number = number, .wait.done = ask_told};
     list_init(&asker->asks[number].wait.node);
     if (log_open(asker->log, &asker->asks[number].wait) == ERR_NONE) given(asker, number);
-    asker->over = asker->given == asker->asked || asker->asked == 1 << 15;
+again:
+    asker->over = asker->given == asker->asked;
     if (!asker->over) assert_true(timer_set(asker->shard, &asker->timer, shard_now(asker->shard) + 1000, ask));
 }
 TEST(log_open_keeps_the_order_of_those_who_ask) {

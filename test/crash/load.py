@@ -299,7 +299,7 @@ class Load:
             consumer = self.consumer(group)
             with self.lock:
                 least = {key: offset for key, offset in self.commits.items() if key[0] == group}
-            found = consumer.committed([TopicPartition(topic, partition) for _, topic, partition in least], timeout=30)
+            found = patiently(lambda: consumer.committed([TopicPartition(topic, partition) for _, topic, partition in least], timeout=30))
             with self.lock:
                 most = dict(self.attempts)
             for p in found:
@@ -311,7 +311,7 @@ class Load:
         with self.lock:
             expected, sizes = dict(self.topics), dict(self.sizes)
         admin = AdminClient({"bootstrap.servers": self.address})
-        found = admin.list_topics(timeout=30).topics
+        found = patiently(lambda: admin.list_topics(timeout=30)).topics
         after = dict(self.topics)
         for name, is_there in expected.items():
             if is_there is None or after[name] is not is_there:
@@ -347,7 +347,7 @@ class Load:
                                                "auto.offset.reset": "error", "fetch.wait.max.ms": 20})
         place = TopicPartition(topic, partition, from_)
         deadline = time.monotonic() + 120
-        low, high = consumer.get_watermark_offsets(place, timeout=60)
+        low, high = patiently(lambda: consumer.get_watermark_offsets(place, timeout=60))
         place.offset = max(low, from_)
         consumer.assign([place])
         at_end = place.offset >= high
@@ -429,6 +429,18 @@ class Load:
             if last.get(key, -1) < number:
                 raise Wrong(f"{topic}-{partition}: the last record of {key} is {last.get(key)}, {number} was acknowledged")
         return count
+
+
+def patiently(ask):
+    """The node has only just started: a coordinator may not be there yet."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return ask()
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def head_of(value):
