@@ -46,8 +46,11 @@ class Disk:
         fcntl.ioctl(folder, EXT4_IOC_SHUTDOWN, struct.pack("I", how))
         os.close(folder)
 
-    def unmount(self, check=True):
-        return run("umount", self.folder, check=check)
+    def unmount(self):
+        """The kernel lets go of a killed process's ring a little later than of the process."""
+        deadline = time.monotonic() + 30
+        while run("umount", self.folder, check=time.monotonic() > deadline).returncode:
+            time.sleep(0.05)
 
 
 class Broker:
@@ -178,7 +181,7 @@ def run_cycles(folder, cycles, seed, power, say=print):
             broker.process.kill()
             broker.process.wait()
         if disk:
-            disk.unmount(check=False)
+            disk.unmount()
 
 
 def main():
