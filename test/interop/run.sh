@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 copy=org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
-for part in server tools; do
+for part in server tools server-3.9 shell; do
   [ -f build/interop/$part/.complete ] && continue
   mkdir -p build/interop/$part
   mvn -B -q -f test/interop/$part.pom.xml $copy -DincludeScope=runtime -DoutputDirectory="$PWD/build/interop/$part"
