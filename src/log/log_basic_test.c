@@ -90,7 +90,6 @@ TEST(log_open_keeps_the_order_of_those_who_ask) {
         assert_true(bench_until(b, &asker.over));
         assert_int_equal(asker.given, asker.asked);
         assert_int_equal(asker.wrong, 0);
-        bench_turns(b, 10);
         bench_stop(b);
     }
     bench_free(b);
