@@ -7,5 +7,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 struct broker;
 void adopt_begin(struct broker *broker); /* once the broker serves */
+bool adopt_is_complete(struct broker *broker); /* every partition on disk has a log, and so the store sees what became of it */

@@ -206,6 +206,7 @@ static void coordinators_stop(struct broker *broker) {
 void broker_stop(struct broker *broker) {
     if (broker->stopping) return;
     broker->stopping = true;
+    if (!adopt_is_complete(broker)) log_dirs_unsettled(broker->node->dirs);
     assign_stop(broker);
     /* What waits for data or for replicas is answered now: clients go elsewhere, or come back. */
     MAP_EACH(node, &broker->partitions) purgatory_place_changed(&MAP_EACH_ITEM(node, struct partition, node)->place);

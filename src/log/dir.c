@@ -390,11 +390,16 @@ fail:
     return err;
 }
 
+void log_dirs_unsettled(struct log_dirs *dirs) {
+    for (uint32_t i = 0; i < dirs->count; i++)
+        if (!dirs->dirs[i].was_clean) atomic_store(&dirs->dirs[i].unsettled, true);
+}
+
 void log_dirs_close(struct log_dirs *dirs, struct io_files files, bool clean, broker_epoch epoch) {
     if (!dirs) return;
     for (uint32_t i = 0; i < dirs->count && clean; i++) {
         struct log_dir *dir = &dirs->dirs[i];
-        if (!log_dir_is_online(dir)) continue;
+        if (!log_dir_is_online(dir) || atomic_load(&dir->unsettled)) continue;
         char bytes[64];
         struct text text;
         text_init(&text, bytes, sizeof bytes);

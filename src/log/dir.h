@@ -29,6 +29,7 @@ struct log_dir {
     uint64_t reserve_bytes;
     struct away *away;
     _Atomic bool offline, cordoned;
+    _Atomic bool unsettled;          /* something in it is not as a clean stop leaves it: no mark */
     _Atomic uint32_t partitions;
     _Atomic uint64_t available;      /* of the file system, as last measured; UINT64_MAX: not yet */
     /* A partition that was deleted leaves lines in the checkpoints that a new one of its name must not inherit: a log is

@@ -233,6 +233,8 @@ static bool tell_failure(struct log *log) {
 static void finish_close(struct log *log, enum err err) {
     struct log_wait *wait = log->change_wait;
     if (log->retired) return;
+    /* The mark would say that nothing of this directory needs to be looked at. */
+    if (err || (!log->clean && !log->opened_once && !log->create)) atomic_store(&log->dir->unsettled, true);
     log->retired = true;
     list_remove(&log->node);
     list_push(&log->store->retired, &log->node);

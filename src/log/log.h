@@ -57,6 +57,8 @@ struct log_dirs_options {
  * sentence then. The clean-shutdown marks are read and removed, durably, before this returns. */
 must_use enum err log_dirs_open(struct log_dirs **out, struct io_files files, const struct log_dirs_options *options,
                                 char *why, size_t why_size);
+/* Some logs were never opened: what a kill left in them stays as it is. Directories that had no mark get none. */
+void log_dirs_unsettled(struct log_dirs *dirs);
 /* After every store is closed. Writes the clean-shutdown marks when `clean`, and frees the locks. */
 void log_dirs_close(struct log_dirs *dirs, struct io_files files, bool clean, broker_epoch epoch);
 

@@ -51,7 +51,12 @@ class Stream(threading.Thread):
 
     def run(self):
         producer = Producer(self.settings)
-        patiently(lambda: producer.list_topics(self.topic, timeout=30))  # what is produced before the topic is known may come later
+        for partition in range(self.partitions):  # what is produced while librdkafka does not know the topic yet may come in any order
+            producer.produce(self.topic, f"{self.name}:0:", key=f"{self.name}-0" if self.load.is_compacted(self.topic) else None,
+                             partition=partition, on_delivery=self.told(partition, 0, f"{self.name}-0" if self.load.is_compacted(self.topic) else None))
+            self.next[partition] = 1
+            self.outstanding += 1
+        producer.flush(60)
         while not self.load.over:
             if self.load.paused:
                 producer.poll(0.05)

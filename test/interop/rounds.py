@@ -99,7 +99,7 @@ class RoundsLoad(Load):
     def __init__(self, address, seed):
         super().__init__(address, seed)
         self.transactions = Transactions(self)
-        self.deleted_before = 0
+        self.deleted_before = self.deleting_before = 0
 
     def forgets(self, topic):
         return topic == "short"
@@ -128,7 +128,7 @@ class RoundsLoad(Load):
         admin = AdminClient({"bootstrap.servers": self.address})
         answer = admin.delete_records([TopicPartition("short", 0, offset)])
         low = next(iter(answer.values())).result(30).low_watermark
-        self.deleted_before = max(self.deleted_before, low)
+        self.deleting_before = max(self.deleted_before, low)
 
     def check_forgetting(self):
         low, _ = patiently(lambda: self.consumer("checker-low").get_watermark_offsets(TopicPartition("short", 0), timeout=30))
@@ -226,6 +226,8 @@ def run_rounds(folder, rounds, seed, first, say=print):
                 time.sleep(1)
             nodes.end(how)
             load.transactions.allowed = False
+            if how == signal.SIGTERM:  # both write it down once in a minute
+                load.deleted_before = load.deleting_before
             say(f"round {i:2} {make:10} answered after {took:5.1f} s; {count:6} records read, {shown} transactions shown; ended by {how.name}", flush=True)
         # The last words: each reads everything, Apache Kafka after its coordinator has settled what was under way.
         for make in ("server", "moldau"):
