@@ -246,6 +246,20 @@ static enum err verify_meta(struct opening *opening, struct log_dir *dir, const 
 }
 
 /* An empty directory beside a formatted one becomes part of the node, as a disk that was replaced does. */
+static bool same_meta(const struct log_dir_meta *a, const struct log_dir_meta *b) {
+    return a->node == b->node && a->version == b->version && uuid_equal(a->id, b->id) && strcmp(a->cluster_id, b->cluster_id) == 0;
+}
+
+/* A file that could not be read is made anew from its copy: Apache Kafka has no second one. A copy that is missing or tells
+ * something else is older than what another writer left. A disk that refuses this keeps nobody from starting. */
+static void settle_meta(struct opening *opening, struct log_dir *dir, const struct log_dir_meta *meta) {
+    struct log_dir_meta there;
+    if (meta_read_one(opening->files, dir->path, meta_name, &there) == ERR_CORRUPT)
+        (void)!meta_write(opening->files, dir->path, meta_name, meta, opening->options->now_ms);
+    if (meta_read_one(opening->files, dir->path, meta_copy_name, &there) != ERR_NONE || !same_meta(&there, meta))
+        (void)!meta_write(opening->files, dir->path, meta_copy_name, meta, opening->options->now_ms);
+}
+
 static enum err open_meta(struct opening *opening, struct log_dir *dir, bool is_metadata) {
     struct log_dir_meta meta;
     enum err err = log_dir_meta_read(opening->files, dir->path, &meta);
@@ -256,7 +270,9 @@ static enum err open_meta(struct opening *opening, struct log_dir *dir, bool is_
     }
     if (err == ERR_NOT_FOUND) text_add(&opening->why, "%s is not formatted: it has no %s", dir->path, meta_name);
     if (err == ERR_CORRUPT) text_add(&opening->why, "%s/%s is damaged, and so is its copy", dir->path, meta_name);
-    return err ? err : verify_meta(opening, dir, &meta);
+    if (!err) err = verify_meta(opening, dir, &meta);
+    if (!err) settle_meta(opening, dir, &meta);
+    return err;
 }
 
 static enum err open_dir(struct opening *opening, struct log_dir *dir, bool is_metadata) {

@@ -102,6 +102,16 @@ TEST(dir_damaged_identity_has_a_second_copy) {
     assert_true(uuid_equal(meta.id, again.id));
     assert_int_equal(open_dirs(&p, &dirs, "/a", NULL, 1), ERR_NONE);
     log_dirs_close(dirs, p.files, false, 0);
+    /* And it is whole again, for others, who know of no copy. */
+    put(&p, "/a/moldau.meta.properties", "");
+    assert_int_equal(log_dir_meta_read(p.files, "/a", &again), ERR_NONE);
+    assert_true(uuid_equal(meta.id, again.id));
+    /* A lost copy is made anew. */
+    assert_int_equal(open_dirs(&p, &dirs, "/a", NULL, 1), ERR_NONE);
+    log_dirs_close(dirs, p.files, false, 0);
+    put(&p, "/a/meta.properties", "");
+    assert_int_equal(log_dir_meta_read(p.files, "/a", &again), ERR_NONE);
+    assert_true(uuid_equal(meta.id, again.id));
     put(&p, "/a/moldau.meta.properties", "");
     assert_int_equal(open_dirs(&p, &dirs, "/a", NULL, 1), ERR_CORRUPT);
     assert_non_null(strstr(p.why, "damaged"));
