@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "test.h"
+#include <stdio.h>
 #include <string.h>
 
 /* The checksums are the ones that the rest of the world computes: the check values of their catalogues. */
@@ -160,4 +161,22 @@ TEST(pool_child_charges_its_parent) {
     pool_free(&parent, b, 3000);
     pool_destroy(&child);
     pool_destroy(&parent);
+}
+
+/* Numbers of every length and both signs come out as printf has them. */
+TEST(text_numbers_as_printf_has_them) {
+    char bytes[64], expected[64];
+    struct text text;
+    for (int shift = 0; shift < 64; shift++) {
+        for (int d = -1; d <= 1; d++) {
+            int64_t number = (int64_t)((UINT64_C(1) << shift) + (uint64_t)(int64_t)d);
+            int64_t both[] = {number, (int64_t)(0 - (uint64_t)number)};
+            for (size_t i = 0; i < countof(both); i++) {
+                text_init(&text, bytes, sizeof bytes);
+                text_add_number(&text, both[i]);
+                snprintf(expected, sizeof expected, "%lld", (long long)both[i]);
+                assert_string_equal(bytes, expected);
+            }
+        }
+    }
 }

@@ -41,3 +41,13 @@ void text_add_bytes(struct text *text, const void *bytes, size_t size) {
 void text_add_span(struct text *text, struct span span) {
     text_add_bytes(text, span.data, span.size);
 }
+
+void text_add_number(struct text *text, int64_t number) {
+    char digits[20];
+    size_t at = sizeof digits;
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    do digits[--at] = (char)('0' + left % 10);
+    while (left /= 10);
+    if (number < 0) digits[--at] = '-';
+    text_add_bytes(text, digits + at, sizeof digits - at);
+}

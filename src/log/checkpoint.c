@@ -122,7 +122,11 @@ void checkpoint_offsets_head(uint32_t count, struct text *out) {
 
 void checkpoint_offsets_line(struct span topic, partition_index partition, log_offset offset, struct text *out) {
     text_add_span(out, topic);
-    text_add(out, " %" PRId32 " %" PRId64 "\n", partition, offset);
+    text_add_bytes(out, " ", 1);
+    text_add_number(out, partition);
+    text_add_bytes(out, " ", 1);
+    text_add_number(out, offset);
+    text_add_bytes(out, "\n", 1);
 }
 
 void checkpoint_offsets_print(const struct checkpoint_offset *entries, uint32_t count, struct text *out) {
