@@ -65,7 +65,9 @@ static bool topic_metadata(struct request *request, const struct image_topic *to
         return false;
     }
     if (in->include_topic_authorized_operations) out->topic_authorized_operations = TOPIC_OPERATIONS;
-    for (const struct image_partition *partition = image_partition_next(topic, NULL); partition; partition = image_partition_next(topic, partition)) {
+    struct image_walk walk;
+    image_partitions_begin(&walk, topic);
+    for (const struct image_partition *partition; (partition = image_partitions_step(&walk));) {
         struct metadata_response_metadata_response_partition *p = &out->partitions[out->partitions_count++];
         p->partition_index = partition->index;
         p->leader_epoch = partition->leader_epoch;

@@ -283,7 +283,9 @@ bool decide_sweep(struct decide *d, const struct sweep *sweep) {
     for (const struct image_topic *topic = NULL; (topic = image_topic_next(d->image, topic));) {
         struct topic_rules rules;
         bool has_rules = false;
-        for (const struct image_partition *p = NULL; (p = image_partition_next(topic, p));) {
+        struct image_walk walk;
+        image_partitions_begin(&walk, topic);
+        for (const struct image_partition *p; (p = image_partitions_step(&walk));) {
             if (!is_swept(sweep, p)) continue;
             if (d->failed) return true;
             if (d->count - before >= DECIDE_SWEEP_MAX) return false;
@@ -307,7 +309,9 @@ uint32_t decide_balance_leaders(struct decide *d) {
     for (const struct image_topic *topic = NULL; (topic = image_topic_next(d->image, topic));) {
         struct topic_rules rules = {0};
         bool has_rules = false;
-        for (const struct image_partition *p = NULL; (p = image_partition_next(topic, p));) {
+        struct image_walk walk;
+        image_partitions_begin(&walk, topic);
+        for (const struct image_partition *p; (p = image_partitions_step(&walk));) {
             if (has_preferred_leader(p)) continue;
             if (d->failed || d->count - before >= DECIDE_ELECTIONS_MAX) return d->count - before;
             broker_id preferred = image_replicas(p).ids[0];
@@ -329,7 +333,9 @@ uint32_t decide_elect_unclean(struct decide *d) {
     for (const struct image_topic *topic = NULL; (topic = image_topic_next(d->image, topic));) {
         struct topic_rules rules = {0};
         bool has_rules = false;
-        for (const struct image_partition *p = NULL; (p = image_partition_next(topic, p));) {
+        struct image_walk walk;
+        image_partitions_begin(&walk, topic);
+        for (const struct image_partition *p; (p = image_partitions_step(&walk));) {
             if (p->leader >= 0) continue;
             if (d->failed || d->count - before >= DECIDE_ELECTIONS_MAX) return d->count - before;
             if (!has_rules) rules = topic_rules(d, topic);

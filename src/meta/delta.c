@@ -436,7 +436,7 @@ static enum err apply_remove_token(struct delta *delta, const struct remove_dele
 /* ---- by type */
 
 enum err delta_apply_message(struct delta *delta, int16_t type, const void *message) {
-    text_reset(&delta->error);
+    if (delta->error.size) text_reset(&delta->error);
     switch (type) {
     case 0: return apply_register_broker(delta, message);
     case 1: return apply_unregister_broker(delta, message);
@@ -482,7 +482,7 @@ enum err delta_apply_message(struct delta *delta, int16_t type, const void *mess
 }
 
 enum err delta_apply(struct delta *delta, struct span record, struct arena *scratch) {
-    text_reset(&delta->error);
+    if (delta->error.size) text_reset(&delta->error);
     struct wire_framed framed;
     enum err err = wire_metadata_open(WIRE_LOG_METADATA, record, &framed);
     if (err) {

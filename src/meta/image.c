@@ -215,6 +215,15 @@ const struct image_partition *image_partition_next(const struct image_topic *top
     return tree_next(&partitions, &kind_partition, previous, false);
 }
 
+void image_partitions_begin(struct image_walk *walk, const struct image_topic *topic) {
+    struct tree partitions = topic_tree(topic);
+    tree_walk_begin(walk, &partitions);
+}
+
+const struct image_partition *image_partitions_step(struct image_walk *walk) {
+    return tree_walk_step(walk);
+}
+
 /* ---- topics */
 
 const struct image_topic *image_topic_by_id(const struct image *image, struct uuid id) {

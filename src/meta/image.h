@@ -84,6 +84,13 @@ uint64_t image_partition_count(const struct image *image);                      
 
 const struct image_partition *image_partition(const struct image_topic *topic, partition_index index); /* NULL: none */
 const struct image_partition *image_partition_next(const struct image_topic *topic, const struct image_partition *previous);
+/* The same over all of a topic that has very many, without a search for each. The topic must stay. */
+struct image_walk {
+    const struct image_node *nodes[12]; /* on the path, the leaf last */
+    uint32_t at[12], depth;             /* 0: at the end               */
+};
+void image_partitions_begin(struct image_walk *walk, const struct image_topic *topic);
+const struct image_partition *image_partitions_step(struct image_walk *walk); /* NULL: that was the last */
 
 /* ---- Brokers and controllers, registered ones: fenced ones too */
 

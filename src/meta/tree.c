@@ -1,4 +1,5 @@
 #include "meta/tree.h"
+#include "meta/image.h"
 #include <string.h>
 
 /* ---- nodes */
@@ -325,13 +326,9 @@ void tree_drop(struct tree *tree, const struct tree_kind *kind, struct pool *poo
 
 /* ---- comparing two versions: two walks side by side */
 
-struct walk {
-    const struct image_node *nodes[TREE_DEPTH_MAX];
-    uint32_t at[TREE_DEPTH_MAX];
-    uint32_t depth; /* nodes on the path, the leaf last; 0: at the end */
-};
+static_assert(countof(((struct image_walk *)0)->nodes) == TREE_DEPTH_MAX, "a walk reaches every leaf");
 
-static void walk_down(struct walk *walk, const struct image_node *node) {
+static void walk_down(struct image_walk *walk, const struct image_node *node) {
     for (;;) {
         walk->nodes[walk->depth] = node;
         walk->at[walk->depth++] = 0;
@@ -340,7 +337,7 @@ static void walk_down(struct walk *walk, const struct image_node *node) {
     }
 }
 /* Past the whole subtree of the node that stands at `depth` of the path. */
-static void walk_past(struct walk *walk, uint32_t depth) {
+static void walk_past(struct image_walk *walk, uint32_t depth) {
     walk->depth = depth;
     while (walk->depth > 0) {
         uint32_t d = walk->depth - 1;
@@ -351,20 +348,31 @@ static void walk_past(struct walk *walk, uint32_t depth) {
         walk->depth--;
     }
 }
-static const void *walk_item(const struct walk *walk) {
+static const void *walk_item(const struct image_walk *walk) {
     return walk->depth ? walk->nodes[walk->depth - 1]->slots[walk->at[walk->depth - 1]] : NULL;
 }
 /* The depth of the highest node that the walk stands at the very beginning of; `depth` itself when not even the leaf. */
-static uint32_t walk_fresh(const struct walk *walk) {
+static uint32_t walk_fresh(const struct image_walk *walk) {
     uint32_t d = walk->depth;
     while (d > 0 && walk->at[d - 1] == 0) d--;
     return d;
 }
 
+void tree_walk_begin(struct image_walk *walk, const struct tree *tree) {
+    walk->depth = 0;
+    if (tree->root) walk_down(walk, tree->root);
+}
+
+const void *tree_walk_step(struct image_walk *walk) {
+    const void *item = walk_item(walk);
+    if (item) walk_past(walk, walk->depth);
+    return item;
+}
+
 void tree_diff(const struct tree *before, const struct tree *after, const struct tree_kind *kind,
                void (*change)(void *context, const void *before, const void *after), void *context) {
     if (before->root == after->root) return;
-    struct walk a = {.depth = 0}, b = {.depth = 0};
+    struct image_walk a = {.depth = 0}, b = {.depth = 0};
     if (before->root) walk_down(&a, before->root);
     if (after->root) walk_down(&b, after->root);
     while (a.depth || b.depth) {

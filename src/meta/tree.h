@@ -34,6 +34,10 @@ struct tree {
 const void *tree_find(const struct tree *tree, const struct tree_kind *kind, const void *key);
 /* The first item after `key`, or at it when `inclusive`; key NULL: the first of all. */
 const void *tree_next(const struct tree *tree, const struct tree_kind *kind, const void *key, bool inclusive);
+/* Over all of them in order, as long as the tree stays. */
+struct image_walk;
+void tree_walk_begin(struct image_walk *walk, const struct tree *tree);
+const void *tree_walk_step(struct image_walk *walk);
 /* Takes the item over, count and all, and drops one that has the same key. On ERR_NO_MEMORY the caller keeps it. */
 must_use enum err tree_put(struct tree *tree, const struct tree_kind *kind, struct pool *pool, void *item);
 /* ERR_NOT_FOUND: the key is not there. */

@@ -1,3 +1,4 @@
+#include "meta/image.h"
 #include "meta/tree.h"
 #include "base/random.h"
 #include "test.h"
@@ -32,6 +33,8 @@ static void check_against(const struct tree *tree, const struct model *model) {
     tree_check(tree, &kind);
     uint32_t count = 0;
     const struct number *item = tree_next(tree, &kind, NULL, false);
+    struct image_walk walk;
+    tree_walk_begin(&walk, tree);
     for (int32_t key = 0; key < KEYS; key++) {
         struct number wanted = {.key = key};
         const struct number *found = tree_find(tree, &kind, &wanted);
@@ -46,8 +49,10 @@ static void check_against(const struct tree *tree, const struct model *model) {
         assert_int_equal(found->value, model->value[key]);
         assert_ptr_equal(found, item);
         assert_ptr_equal(from, item);
+        assert_ptr_equal(tree_walk_step(&walk), item);
         item = tree_next(tree, &kind, item, false);
     }
+    assert_null(tree_walk_step(&walk));
     assert_null(item);
     assert_int_equal(tree->count, count);
 }
