@@ -112,7 +112,8 @@ struct client {
     struct chain chain;
     bool closed;                               /* by the node */
     struct { int16_t key; int32_t correlation; } requests[REQUESTS_MAX];
-    uint32_t requests_count, answered;         /* answered: all before are, or need not be */
+    uint32_t requests_count, answered;         /* answered: all before are, or need not be: the most that can be */
+    bool may_be[REQUESTS_MAX + 1];             /* so many of the requests are answered or left out, perhaps */
     uint8_t head[8];
     uint32_t head_bytes, answer_left;
     uint8_t received[8192];
@@ -129,13 +130,23 @@ static void receive(struct client *client) {
 static void answer_begins(struct client *client) {
     int32_t size = (int32_t)load_be32(client->head), correlation = (int32_t)load_be32(client->head + 4);
     assert(size >= 4 && size <= FRAME_BYTES_MAX);
-    /* A Produce may have asked for no answer; nothing else may be left out. */
-    while (client->answered < client->requests_count && client->requests[client->answered].correlation != correlation) {
-        assert(client->requests[client->answered].key == API_PRODUCE);
-        client->answered++;
+    /* A Produce may have asked for no answer; nothing else may be left out. Where one has the number of a later request, it
+     * is not known whose answer this is: each is remembered as possible. */
+    bool next[REQUESTS_MAX + 1] = {false};
+    uint32_t most = 0;
+    for (uint32_t from = 0; from < client->requests_count; from++) {
+        if (!client->may_be[from]) continue;
+        for (uint32_t i = from; i < client->requests_count; i++) {
+            if (client->requests[i].correlation == correlation) {
+                next[i + 1] = true;
+                if (i + 1 > most) most = i + 1;
+            }
+            if (client->requests[i].key != API_PRODUCE) break;
+        }
     }
-    assert(client->answered < client->requests_count);
-    client->answered++;
+    assert(most > 0); /* else it is nobody's answer, or one came too early */
+    client->answered = most;
+    memcpy(client->may_be, next, sizeof next);
     client->answer_left = (uint32_t)size - 4;
     client->head_bytes = 0;
 }
@@ -182,6 +193,8 @@ static void client_open(struct client *client) {
     sim_net_address(NODE, PORT, &address);
     client->closed = false;
     client->requests_count = client->answered = client->head_bytes = client->answer_left = 0;
+    memset(client->may_be, 0, sizeof client->may_be);
+    client->may_be[0] = true;
     arena_init(&client->arena, &world.pool, 0);
     chain_init(&client->chain, &client->arena);
     client->out = (struct io_op){.kind = IO_OP_CONNECT, .done = noted, .net = {.socket = client->socket, .address = &address}};
