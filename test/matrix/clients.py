@@ -28,6 +28,14 @@ def go(id, name):
     return Client(id, name, "go", ("go.mod", "go.sum", "rule/rule.go", f"{id}/main.go"), ("go",), (f"go build -mod=readonly -trimpath -o {{out}}/driver ./{id}",), ("{out}/driver",))
 
 
+def node(id, name, more=""):
+    # The modules are installed beside the build, by the lock file; headers are those of the Node that is there.
+    build = (f"cp {id}/package.json {id}/package-lock.json {{out}}/",
+             f"cd {{out}} && {more}npm_config_nodedir=${{{{npm_config_nodedir:-/usr}}}} npm ci --no-audit --no-fund")
+    return Client(id, name, "node", (f"{id}/package.json", f"{id}/package-lock.json"), ("node", "npm", "make", "g++"), build,
+                  ("env", "MATRIX_MODULES={out}/node_modules", "node", f"{HERE}/node/{id}/main.js"))
+
+
 def java(id, name, version):
     copy = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
     build = (f"rm -rf {{out}}/lib; mvn -B -q -f pom.xml -Dclients.version={version} {copy} -DincludeScope=runtime -DoutputDirectory={{out}}/lib",
@@ -40,9 +48,13 @@ def java(id, name, version):
 CLIENTS = [
     java("java-4", "Apache Kafka's Java clients 4", "4.4.0"),
     java("java-3", "Apache Kafka's Java clients 3", "3.9.2"),
+    Client("librdkafka-c", "librdkafka (C)", "librdkafka-c", ("driver.c",), ("gcc",), ("gcc -std=gnu17 -O1 driver.c -o {out}/driver -lrdkafka -lpthread",), ("{out}/driver",)),
     python("confluent-kafka-python", "confluent-kafka (Python)", "confluent.py"),
     python("kafka-python", "kafka-python", "kafka_python.py"),
     python("aiokafka", "aiokafka", "aiokafka_driver.py"),
+    # librdkafka's own configure would fetch its libraries' sources; linked dynamically it takes the installed ones
+    node("kafka-javascript", "@confluentinc/kafka-javascript (Node)", "CKJS_LINKING=dynamic "),
+    node("kafkajs", "kafkajs (Node)"),
     go("franz-go", "franz-go (Go)"),
     go("sarama", "sarama (Go)"),
     go("kafka-go", "segmentio kafka-go (Go)"),
