@@ -55,7 +55,10 @@ CLIENTS = [
     # librdkafka's own configure would fetch its libraries' sources; linked dynamically it takes the installed ones
     node("kafka-javascript", "@confluentinc/kafka-javascript (Node)", "CKJS_LINKING=dynamic "),
     node("kafkajs", "kafkajs (Node)"),
+    go("confluent-kafka-go", "confluent-kafka-go (Go)"),
     go("franz-go", "franz-go (Go)"),
     go("sarama", "sarama (Go)"),
     go("kafka-go", "segmentio kafka-go (Go)"),
+    Client("rskafka", "rskafka (Rust)", "rskafka", ("Cargo.toml", "Cargo.lock", "src/main.rs"), ("cargo",),
+           ("cargo build -q --release --locked --target-dir {out}/target",), ("{out}/target/release/matrix-rskafka",)),
 ]

@@ -53,6 +53,11 @@ def table(kept, columns):
     return "\n".join(rows)
 
 
+def is_its_own(id, name):
+    """Does the cell fail with Apache Kafka too, as the stored results have it?"""
+    return load()["brokers"].get(APACHE, {}).get(id, {}).get(name, {}).get("state") == "failed"
+
+
 def elsewhere(kept, id, name):
     """What a failed cell does with Apache Kafka."""
     cell = kept["brokers"].get(APACHE, {}).get(id, {}).get(name)

@@ -3,7 +3,8 @@
     ./dev matrix [--only CLIENT,...] [--cells CELL,...] [--bootstrap HOST:PORT --broker NAME] [--jobs N] [--record]
 
 Without --bootstrap a node is started as a user would, `moldau dev` in an empty folder. With it the cells run against whatever
-listens there, and --broker names it: a cell that fails against Apache Kafka too is the client's own.
+listens there, and --broker names it: a cell that fails against Apache Kafka too is the client's own. It is counted as failed
+like any other; but only a cell that fails with Moldau alone makes the run end with a status that is not 0.
 """
 import argparse
 import concurrent.futures
@@ -46,8 +47,8 @@ class Driver:
         self.where = {"out": str(self.out), "here": str(HERE / client.folder), "venv": str(OUT / "venv")}
         self.foreign, self.wrote, self.java = {}, [], None
 
-    def build(self):
-        """Builds the driver unless it is there, made of the same sources. Answers why it could not be built, or None."""
+    def build(self, may_build=True):
+        """Builds the driver unless it is there, made of the same sources. Answers why it is not there, or None."""
         for tool in self.client.tools:
             if shutil.which(tool) is None:
                 return f"{tool} is not installed"
@@ -57,6 +58,8 @@ class Driver:
             digest.update((folder / name).read_bytes())
         if not self.client.build or (stamp.exists() and stamp.read_text() == digest.hexdigest()):
             return None
+        if not may_build:
+            return "it is not there"
         self.out.mkdir(parents=True, exist_ok=True)
         stamp.unlink(missing_ok=True)
         with open(self.out / "build.log", "w") as log:
@@ -171,15 +174,12 @@ def main():
             continue
         driver = Driver(client)
         began = time.monotonic()
-        if words.no_build and client.build and not (driver.out / ".built").exists():
-            why = "it is not there"
-        else:
-            why = driver.build()
+        why = driver.build(not words.no_build and client.id in only)  # what Java reads is looked at where its driver is there
         if time.monotonic() - began > 1:
             print(f"{client.id}: built in {time.monotonic() - began:.0f} s", flush=True)
         if why:
             missing[client.id] = why
-            broken += "build" in why
+            broken += "its build" in why
         else:
             drivers.append(driver)
 
@@ -236,12 +236,14 @@ def main():
     for id, row in results.items():
         for name, cell in row.items():
             if cell["state"] in ("failed", "not run"):
-                print(f"{cell['state'].upper()} {id} {name}: {cell['why']}")
+                own = " (fails with Apache Kafka too)" if cell["state"] == "failed" and page.is_its_own(id, name) else ""
+                print(f"{cell['state'].upper()} {id} {name}: {cell['why']}{own}")
     if broken:
         print(f"{broken} drivers could not be built, each of which counts as one failure")
     print(f"{counts['lacks']} not offered by the client, {counts['not run']} not run")
     print(f"{counts['passed']} passed, {counts['failed'] + broken} failed")
-    return 1 if counts["failed"] or broken else 0
+    ours = [name for id, row in results.items() for name, cell in row.items() if cell["state"] == "failed" and not page.is_its_own(id, name)]
+    return 1 if ours or broken else 0
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@ module moldau.test/matrix
 
 go 1.26.0
 
+require github.com/confluentinc/confluent-kafka-go/v2 v2.11.1
+
 require (
 	github.com/IBM/sarama v1.61.1 // indirect
-	github.com/confluentinc/confluent-kafka-go/v2 v2.11.1 // indirect
 	github.com/davecgh/go-spew v1.1.1 // indirect
 	github.com/eapache/go-resiliency v1.7.0 // indirect
 	github.com/hashicorp/go-uuid v1.0.3 // indirect

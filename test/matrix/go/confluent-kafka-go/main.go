@@ -1,0 +1,329 @@
+// Driver of confluent-kafka-go: librdkafka from Go.
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"moldau.test/matrix/rule"
+)
+
+var ctx = context.Background()
+
+func partition(topic string, offset kafka.Offset) kafka.TopicPartition {
+	return kafka.TopicPartition{Topic: &topic, Partition: 0, Offset: offset}
+}
+
+func config(c rule.Call, more kafka.ConfigMap) *kafka.ConfigMap {
+	all := kafka.ConfigMap{"bootstrap.servers": c.Bootstrap, "log_level": 2}
+	for name, value := range more {
+		all[name] = value
+	}
+	return &all
+}
+
+func send(c rule.Call, more kafka.ConfigMap, messages []*kafka.Message) {
+	producer := rule.Must(kafka.NewProducer(config(c, more)))
+	delivered := make(chan kafka.Event, len(messages))
+	for _, m := range messages {
+		m.TopicPartition = partition(c.Topic, 0)
+		rule.Check(producer.Produce(m, delivered))
+	}
+	for range messages {
+		rule.Check((<-delivered).(*kafka.Message).TopicPartition.Error)
+	}
+	producer.Close()
+}
+
+func write(c rule.Call, more kafka.ConfigMap) {
+	var messages []*kafka.Message
+	for i := 0; i < 500; i++ {
+		messages = append(messages, &kafka.Message{Key: rule.Key(i), Value: rule.Value(i)})
+	}
+	more["linger.ms"] = 20
+	send(c, more, messages)
+}
+
+func consumer(c rule.Call, group string, more kafka.ConfigMap) *kafka.Consumer {
+	all := kafka.ConfigMap{"group.id": group, "auto.offset.reset": "earliest", "session.timeout.ms": 10000, "heartbeat.interval.ms": 1000}
+	for name, value := range more {
+		all[name] = value
+	}
+	return rule.Must(kafka.NewConsumer(config(c, all)))
+}
+
+func next(consumer *kafka.Consumer) *kafka.Message {
+	return rule.Must(consumer.ReadMessage(30 * time.Second))
+}
+
+func fetch(c rule.Call, topic string, from kafka.Offset, count int64) (out []*kafka.Message) {
+	consumer := consumer(c, "nobody", kafka.ConfigMap{"enable.auto.commit": false})
+	rule.Check(consumer.Assign([]kafka.TopicPartition{partition(topic, from)}))
+	for int64(len(out)) < count {
+		out = append(out, next(consumer))
+	}
+	rule.Check(consumer.Close())
+	return out
+}
+
+func read(c rule.Call, topic string, count int64) (right int) {
+	for o, m := range fetch(c, topic, 0, count) {
+		if rule.IsRight(int64(m.TopicPartition.Offset), int64(o), m.Key, m.Value) {
+			right++
+		}
+	}
+	return right
+}
+
+func codec(c rule.Call) rule.Answer {
+	write(c, kafka.ConfigMap{"compression.type": c.Capability})
+	foreign, count := c.Foreign()
+	return rule.Answer{"own": read(c, c.Topic, 500), "foreign": read(c, foreign, count)}
+}
+
+func records(c rule.Call) rule.Answer {
+	odd := rule.OddOnes(c.Capability)
+	var messages []*kafka.Message
+	for _, r := range odd {
+		m := &kafka.Message{Key: r.Key, Value: r.Value, Timestamp: time.UnixMilli(r.Ms)}
+		for _, h := range r.Headers {
+			m.Headers = append(m.Headers, kafka.Header{Key: h.Name, Value: h.Value})
+		}
+		messages = append(messages, m)
+	}
+	send(c, nil, messages)
+	found := []any{}
+	for _, m := range fetch(c, c.Topic, 0, int64(len(odd))) {
+		record := rule.Record{Key: m.Key, Value: m.Value, Ms: m.Timestamp.UnixMilli()}
+		for _, h := range m.Headers {
+			record.Headers = append(record.Headers, rule.Header{Name: h.Key, Value: h.Value})
+		}
+		found = append(found, record.AsJSON())
+	}
+	return rule.Answer{"records": found}
+}
+
+type member struct {
+	consumer    *kafka.Consumer
+	mutex       sync.Mutex
+	partitions  []int32
+	assignments int
+	read        int
+	stop        bool
+	done        chan bool
+}
+
+func (m *member) look(at func()) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	at()
+}
+
+func (m *member) count() (count int) {
+	m.look(func() { count = len(m.partitions) })
+	return count
+}
+
+func join(c rule.Call, seen *rule.Seen, more kafka.ConfigMap) *member {
+	m := &member{consumer: consumer(c, c.Group, more), done: make(chan bool)}
+	rule.Check(m.consumer.SubscribeTopics([]string{c.Topic}, func(_ *kafka.Consumer, event kafka.Event) error {
+		m.look(func() {
+			m.partitions = nil
+			if assigned, ok := event.(kafka.AssignedPartitions); ok {
+				m.assignments++
+				for _, p := range assigned.Partitions {
+					m.partitions = append(m.partitions, p.Partition)
+				}
+				slices.Sort(m.partitions)
+			}
+		})
+		return nil
+	}))
+	go func() {
+		defer close(m.done)
+		for stop := false; !stop; m.look(func() { stop = m.stop }) {
+			if message, ok := m.consumer.Poll(100).(*kafka.Message); ok {
+				seen.Add(message.Value)
+				m.look(func() { m.read++ })
+			}
+		}
+		rule.Check(m.consumer.Close())
+	}()
+	return m
+}
+
+func (m *member) leave() {
+	m.look(func() { m.stop = true })
+	<-m.done
+}
+
+func group(c rule.Call) rule.Answer {
+	seen := &rule.Seen{}
+	a := join(c, seen, nil)
+	rule.Until("the first member has 6 partitions", func() bool { return a.count() == 6 })
+	b := join(c, seen, nil)
+	rule.Until("the two have 6 partitions together, and the second has read", func() bool {
+		read := 0
+		b.look(func() { read = b.read })
+		return a.count() > 0 && b.count() > 0 && a.count()+b.count() == 6 && read > 0
+	})
+	shared := []int{a.count(), b.count()}
+	b.leave()
+	rule.Until("the first member has 6 partitions again", func() bool { return a.count() == 6 })
+	fmt.Println("covered")
+	rule.Until("six ends", func() bool { return seen.Ends() >= 6 })
+	a.leave()
+	return seen.Answer(shared)
+}
+
+func resume(c rule.Call) rule.Answer {
+	one := func() *kafka.Consumer {
+		consumer := consumer(c, c.Group, kafka.ConfigMap{"enable.auto.commit": false})
+		rule.Check(consumer.SubscribeTopics([]string{c.Topic}, nil))
+		return consumer
+	}
+	consumer := one()
+	for i := 0; i < 40; i++ {
+		next(consumer)
+	}
+	rule.Must(consumer.CommitOffsets([]kafka.TopicPartition{partition(c.Topic, 40)}))
+	rule.Check(consumer.Close())
+	consumer = one()
+	var offsets []int64
+	for len(offsets) == 0 || offsets[len(offsets)-1] < 99 {
+		offsets = append(offsets, int64(next(consumer).TopicPartition.Offset))
+	}
+	rule.Must(consumer.Commit())
+	rule.Check(consumer.Close())
+	return rule.Answer{"first": offsets[0], "last": offsets[len(offsets)-1]}
+}
+
+func static(c rule.Call) rule.Answer {
+	seen := &rule.Seen{}
+	one, two := join(c, seen, kafka.ConfigMap{"group.instance.id": "one"}), join(c, seen, kafka.ConfigMap{"group.instance.id": "two"})
+	rule.Until("both have two partitions", func() bool { return one.count() == 2 && two.count() == 2 })
+	before, after, assignments, disturbed := two.partitions, []int32{}, 0, 0
+	one.look(func() { assignments = one.assignments })
+	two.leave() // with an instance id it does not leave the group
+	two = join(c, seen, kafka.ConfigMap{"group.instance.id": "two"})
+	rule.Until("the second member has partitions again", func() bool { return two.count() > 0 })
+	time.Sleep(1500 * time.Millisecond) // a heartbeat of the first would tell it of a rebalance
+	two.look(func() { after = two.partitions })
+	one.look(func() { disturbed = one.assignments - assignments })
+	two.leave()
+	one.leave()
+	return rule.Answer{"before": before, "after": after, "disturbed": disturbed}
+}
+
+func offsets(c rule.Call) rule.Answer {
+	consumer := consumer(c, "nobody", nil)
+	defer consumer.Close()
+	low, high, err := consumer.QueryWatermarkOffsets(c.Topic, 0, 10000)
+	rule.Check(err)
+	answer := rule.Answer{"earliest": low, "latest": high}
+	for name, ms := range map[string]kafka.Offset{"at": 1700000050000, "between": 1700000050500, "after": 1800000000000} {
+		found := rule.Must(consumer.OffsetsForTimes([]kafka.TopicPartition{partition(c.Topic, ms)}, 10000))[0]
+		rule.Check(found.Error)
+		answer[name] = nil
+		if found.Offset >= 0 {
+			answer[name] = int64(found.Offset)
+		}
+	}
+	answer["read"] = string(fetch(c, c.Topic, kafka.Offset(answer["at"].(int64)), 1)[0].Key)
+	return answer
+}
+
+func well(err kafka.Error) {
+	if err.Code() != kafka.ErrNoError {
+		rule.Fail(err)
+	}
+}
+
+func topicsAreWell(results []kafka.TopicResult, err error) rule.Answer {
+	rule.Check(err)
+	for _, result := range results {
+		well(result.Error)
+	}
+	return nil
+}
+
+func admin(call func(a *kafka.AdminClient, topic, group string) rule.Answer) func(rule.Call) rule.Answer {
+	return func(c rule.Call) rule.Answer {
+		a := rule.Must(kafka.NewAdminClient(config(c, nil)))
+		defer a.Close()
+		return call(a, c.Topic, c.Group)
+	}
+}
+
+func main() {
+	capabilities := map[string]func(rule.Call) rule.Answer{
+		"version": func(rule.Call) rule.Answer {
+			_, library := kafka.LibraryVersion()
+			return rule.Answer{"version": rule.Version("github.com/confluentinc/confluent-kafka-go/v2") + " (librdkafka " + library + ")"}
+		},
+		"records": records, "null-header": records, "group": group, "resume": resume, "static": static, "offsets": offsets,
+		"idempotent": func(c rule.Call) rule.Answer { write(c, kafka.ConfigMap{"enable.idempotence": true}); return nil },
+		"create-topic": admin(func(a *kafka.AdminClient, topic, _ string) rule.Answer {
+			return topicsAreWell(a.CreateTopics(ctx, []kafka.TopicSpecification{{Topic: topic, NumPartitions: 3, ReplicationFactor: 1, Config: map[string]string{"retention.ms": "3600000"}}}))
+		}),
+		"describe-topic": admin(func(a *kafka.AdminClient, topic, _ string) rule.Answer {
+			found := rule.Must(a.GetMetadata(&topic, false, 10000)).Topics[topic]
+			well(found.Error)
+			leaders := []int32{}
+			for _, p := range found.Partitions {
+				if !slices.Contains(leaders, p.Leader) {
+					leaders = append(leaders, p.Leader)
+				}
+			}
+			slices.Sort(leaders)
+			return rule.Answer{"partitions": len(found.Partitions), "leaders": leaders}
+		}),
+		"create-partitions": admin(func(a *kafka.AdminClient, topic, _ string) rule.Answer {
+			return topicsAreWell(a.CreatePartitions(ctx, []kafka.PartitionsSpecification{{Topic: topic, IncreaseTo: 5}}))
+		}),
+		"describe-config": admin(func(a *kafka.AdminClient, topic, _ string) rule.Answer {
+			found := rule.Must(a.DescribeConfigs(ctx, []kafka.ConfigResource{{Type: kafka.ResourceTopic, Name: topic}}))[0]
+			well(found.Error)
+			return rule.Answer{"retention": found.Config["retention.ms"].Value}
+		}),
+		"alter-config": admin(func(a *kafka.AdminClient, topic, _ string) rule.Answer {
+			change := []kafka.ConfigEntry{{Name: "retention.ms", Value: "7200000", IncrementalOperation: kafka.AlterConfigOpTypeSet}}
+			well(rule.Must(a.IncrementalAlterConfigs(ctx, []kafka.ConfigResource{{Type: kafka.ResourceTopic, Name: topic, Config: change}}))[0].Error)
+			return nil
+		}),
+		"delete-records": admin(func(a *kafka.AdminClient, topic, _ string) rule.Answer {
+			rule.Check(rule.Must(a.DeleteRecords(ctx, []kafka.TopicPartition{partition(topic, 40)})).DeleteRecordsResults[0].TopicPartition.Error)
+			return nil
+		}),
+		"list-groups": admin(func(a *kafka.AdminClient, _, _ string) rule.Answer {
+			names := []string{}
+			for _, found := range rule.Must(a.ListConsumerGroups(ctx)).Valid {
+				names = append(names, found.GroupID)
+			}
+			return rule.Answer{"groups": names}
+		}),
+		"describe-group": admin(func(a *kafka.AdminClient, _, group string) rule.Answer {
+			found := rule.Must(a.DescribeConsumerGroups(ctx, []string{group})).ConsumerGroupDescriptions[0]
+			well(found.Error)
+			state := strings.ToLower(found.State.String())
+			return rule.Answer{"state": strings.ToUpper(state[:1]) + state[1:], "members": len(found.Members)}
+		}),
+		"delete-group": admin(func(a *kafka.AdminClient, _, group string) rule.Answer {
+			well(rule.Must(a.DeleteConsumerGroups(ctx, []string{group})).ConsumerGroupResults[0].Error)
+			return nil
+		}),
+		"delete-topic": admin(func(a *kafka.AdminClient, topic, _ string) rule.Answer {
+			return topicsAreWell(a.DeleteTopics(ctx, []string{topic}))
+		}),
+	}
+	for _, name := range rule.Codecs {
+		capabilities[name] = codec
+	}
+	rule.Main(capabilities)
+}
