@@ -13,14 +13,15 @@ APACHE = "apache-kafka-4.4.0"
 HEAD = """# Clients
 
 What client libraries do with Moldau, one cell for each library and capability, as `./dev matrix --record` found it with one
-node of `moldau dev`. This page is made by that run (`test/matrix` has the drivers and says what each cell asks); nobody edits it.
+node of `moldau dev`. The page is made of what the runs have stored (`test/matrix` has the drivers and says what each cell
+asks); nobody edits it.
 
 | cell | means |
 | --- | --- |
 | yes | done by the library, and found so on the node by librdkafka and by plain requests |
 | **no** | failed; the reason is below, and whether the same cell fails with Apache Kafka 4.4.0 too |
 | n/a | the library has no such call; its reason is below |
-| not run | the driver could not be built or started there |
+| not run | no run of it is stored |
 """
 
 
@@ -63,6 +64,9 @@ def elsewhere(kept, id, name):
     cell = kept["brokers"].get(APACHE, {}).get(id, {}).get(name)
     if cell is None or cell["state"] == "not run":
         return "not run with Apache Kafka 4.4.0"
+    ours = kept["brokers"]["moldau"][id][name]
+    if cell["state"] == "failed" and cell["why"] == ours["why"]:
+        return "fails with Apache Kafka 4.4.0 in the same way"
     return {"passed": "passes with Apache Kafka 4.4.0", "failed": f"fails with Apache Kafka 4.4.0 too: {cell.get('why')}", "lacks": "n/a with Apache Kafka 4.4.0"}[cell["state"]]
 
 
@@ -91,7 +95,7 @@ def render(kept):
         "\n## Administration\n", table(kept, titles.ADMIN),
         "\n## Failed\n", reasons(kept, "failed"),
         "\n## Not offered by the client\n", reasons(kept, "lacks"),
-        *(["\n## Otherwise with Apache Kafka 4.4.0\n", "\n".join(differ) or "None: every cell has the same outcome with both."] if theirs else []),
+        *(["\n## Otherwise with Apache Kafka 4.4.0\n", "\n".join(differ) or f"None of the {len(theirs)} cells that were run with both."] if theirs else []),
         ""])
 
 

@@ -101,7 +101,7 @@ class Driver:
         if not timely:
             raise cells.Failed(f"the driver did not end within {CELL_SECONDS} s; it said last: {last_line(errors[0]) or last_line(''.join(lines)) or 'nothing'}")
         if process.returncode != 0:
-            raise cells.Failed(last_line(errors[0]) or f"the driver ended with {process.returncode}")
+            raise cells.Failed((last_line(errors[0]).replace(group, "GROUP").replace(topic, "TOPIC") if len(group) > 1 else last_line(errors[0])) or f"the driver ended with {process.returncode}")
         try:
             answer = json.loads(last_line("".join(lines)) if len(lines) and len(lines[-1]) < 300 else lines[-1])
         except (ValueError, IndexError):
