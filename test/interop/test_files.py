@@ -74,7 +74,7 @@ log.cleaner.backoff.ms=200
 def serving(process, address, end=signal.SIGTERM):
     """While a node of either make serves."""
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while run("kcat", "-b", address, "-L", "-m", "1", check=False).returncode:
             assert process.poll() is None and time.monotonic() < deadline, f"no node at {address}: exit {process.poll()}"
             time.sleep(0.3)
