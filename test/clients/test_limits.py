@@ -245,3 +245,53 @@ def test_unknown_tags_in_a_request(node_with):
         tags = varint(count) + b"".join(varint(1000 + i) + b"\1x" for i in range(count))
         s.sendall(frame_of(18, 3, b"\0\2f\2g" + tags))  # the header's own tags are none
         assert answered(s) == fine, count
+
+
+def test_memory_stays_within_its_budget(node_with):
+    """With 64 MiB for all data: 400 connections stop in the middle of frames of 50 MiB, having sent 300 KiB each; 100 more ask
+    for 40 answers of 1 MiB each and read none. The process stays within that and what it has besides, a client that was there
+    before goes on and nobody else's request takes longer than seconds; when all have gone, a newcomer is served."""
+    node = node_with(moldau_memory_max=64 << 20)
+    connection = Connection(node.port)
+    connection.ask("CreateTopics", 7, Topics=[{"Name": "t", "NumPartitions": 1, "ReplicationFactor": 1}])
+
+    def send(value):
+        answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=5000, TopicData=[{"Name": "t", "PartitionData": [
+            {"Index": 0, "Records": batch([value])}]}])
+        return answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"]
+
+    for _ in range(4):
+        assert send(b"x" * 500_000) == 0
+    others = []
+
+    def another():
+        s, = connect(node, 1)
+        s.setblocking(False)
+        others.append(s)
+        return s
+
+    def push(s, data):
+        try:
+            s.send(data)
+        except (BlockingIOError, ConnectionError):
+            pass  # the node does not read on, or has closed it
+
+    fetch = frame_of(1, 4, struct.pack(">iiiibi", -1, 0, 0, 1 << 20, 0, 1) + struct.pack(">h", 1) + b"t" + struct.pack(">iiqi", 1, 0, 0, 1 << 20))
+    longest = 0
+    for i in range(400):
+        push(another(), struct.pack(">i", 50 << 20) + bytes(300_000))
+        if i % 4 == 0:
+            push(another(), fetch * 40)
+        if i % 20 == 0:
+            begin = time.monotonic()
+            assert send(b"y") == 0
+            longest = max(longest, time.monotonic() - begin)
+    time.sleep(1)
+    assert send(b"y") == 0
+    assert longest < 3
+    status = dict(line.split(":", 1) for line in open(f"/proc/{node.process.pid}/status") if ":" in line)
+    assert int(status["VmHWM"].split()[0]) / 1024 < 64 + 32
+    for s in others:
+        s.close()
+    s, = connect(node, 1)
+    assert is_served(s)
