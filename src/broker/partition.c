@@ -246,6 +246,7 @@ static enum kafka_error ready(struct partition *partition) {
     if (partition->unusable) return partition->unusable;
     const struct image_partition *state = state_of(partition);
     if (!state || partition->is_deleting) return KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+    if (!log_dir_is_online(log_dir_of(partition->log))) return KAFKA_KAFKA_STORAGE_ERROR; /* which is why nobody leads it */
     if (state->leader != partition->broker->node->id) return KAFKA_NOT_LEADER_OR_FOLLOWER;
     if ((partition->epoch != state->leader_epoch || partition->leader.partition_epoch != state->partition_epoch || !partition->leader.leading) &&
         !lead(partition, state))

@@ -159,3 +159,140 @@ TEST(node_reads_silent_producers_no_faster_than_its_disk) {
     node_rig_stop(&rig);
     node_rig_close(&rig);
 }
+
+static int16_t commit(struct rig_client *client, log_offset offset) {
+    struct find_coordinator_request find;
+    struct offset_commit_request request;
+    struct offset_commit_request_offset_commit_request_topic topic;
+    struct offset_commit_request_offset_commit_request_partition partition;
+    find_coordinator_request_init(&find);
+    find.key = SPAN_LITERAL("g");
+    assert_non_null(rig_ask(client, API_FIND_COORDINATOR, 2, &find)); /* makes the internal topic */
+    offset_commit_request_init(&request);
+    offset_commit_request_offset_commit_request_topic_init(&topic);
+    offset_commit_request_offset_commit_request_partition_init(&partition);
+    request.group_id = SPAN_LITERAL("g");
+    request.topics = &topic;
+    request.topics_count = 1;
+    topic.name = SPAN_LITERAL("t");
+    topic.partitions = &partition;
+    topic.partitions_count = 1;
+    partition.committed_offset = offset;
+    const struct offset_commit_response *answer = rig_ask(client, API_OFFSET_COMMIT, 5, &request);
+    assert_non_null(answer);
+    return answer->topics[0].partitions[0].error_code;
+}
+
+static log_offset committed(struct rig_client *client) {
+    struct offset_fetch_request request;
+    struct offset_fetch_request_offset_fetch_request_topic topic;
+    int32_t index = 0;
+    offset_fetch_request_init(&request);
+    offset_fetch_request_offset_fetch_request_topic_init(&topic);
+    request.group_id = SPAN_LITERAL("g");
+    request.topics = &topic;
+    request.topics_count = 1;
+    topic.name = SPAN_LITERAL("t");
+    topic.partition_indexes = &index;
+    topic.partition_indexes_count = 1;
+    const struct offset_fetch_response *answer = rig_ask(client, API_OFFSET_FETCH, 5, &request);
+    assert_non_null(answer);
+    return answer->error_code ? -2 : answer->topics[0].partitions[0].committed_offset;
+}
+
+/* A write to one partition's log and one to that of the groups find no space. Both are refused once or for some seconds; then
+ * they go on in the same life of the node, from where they were: no record and no committed offset is lost or doubled. */
+TEST(node_logs_that_found_no_space_go_on) {
+    struct node_rig rig;
+    struct rig_client client;
+    log_offset base;
+    int tries;
+    node_rig_open(&rig, 90, 2, NULL);
+    struct sim_disk *disk = sim_host_disk(rig.hosts[RIG_NODE]);
+    rig_connect(&client, &rig, RIG_PORT);
+    rig_topic(&client, "t", PARTITIONS);
+    for (tries = 0; commit(&client, 5) != KAFKA_NONE; tries++) {
+        assert_true(tries < 100);
+        node_rig_for(&rig, 50);
+    }
+    for (partition_index p = 0; p < PARTITIONS; p++) assert_int_equal(rig_produce(&client, "t", p, 3, 200, NULL), KAFKA_NONE);
+    for (log_offset round = 1; round <= 3; round++) {
+        sim_disk_fail(disk, &(struct sim_disk_fault){.operations = SIM_DISK_WRITE, .path_part = "t-1/00000000000000000000.log", .times = 1, .error = -ENOSPC});
+        sim_disk_fail(disk, &(struct sim_disk_fault){.operations = SIM_DISK_WRITE, .path_part = "/__consumer_offsets-", .times = 1, .error = -ENOSPC});
+        assert_int_equal(rig_produce(&client, "t", SICK, 3, 200, NULL), KAFKA_KAFKA_STORAGE_ERROR);
+        assert_int_not_equal(commit(&client, 5 + round), KAFKA_NONE);
+        for (tries = 0; rig_produce(&client, "t", SICK, 3, 200, &base) != KAFKA_NONE; tries++) {
+            assert_true(tries < 100);
+            node_rig_for(&rig, 50);
+        }
+        assert_int_equal(base, 3 * round);
+        assert_int_equal(readable(&client, SICK, KAFKA_NONE), 3 * round + 3);
+        for (tries = 0; committed(&client) != 5 + round - 1; tries++) { /* what was refused is not there */
+            assert_true(tries < 100);
+            node_rig_for(&rig, 50);
+        }
+        assert_int_equal(commit(&client, 5 + round), KAFKA_NONE);
+        assert_int_equal(committed(&client), 5 + round);
+    }
+    assert_false(rig.stopped);
+    rig_disconnect(&client);
+    node_rig_stop(&rig);
+    assert_true(node_rig_start(&rig) && node_rig_run(&rig));
+    rig_connect(&client, &rig, RIG_PORT);
+    assert_int_equal(readable(&client, SICK, KAFKA_NONE), 12);
+    for (tries = 0; committed(&client) != 8; tries++) {
+        assert_true(tries < 100);
+        node_rig_for(&rig, 50);
+    }
+    rig_disconnect(&client);
+    node_rig_stop(&rig);
+    node_rig_close(&rig);
+}
+
+/* The controller is told in which of two directories partitions are while the node stops, at any moment of that: all memory
+ * comes back, which the stop asserts. What was told is known after the next start: with a directory that has failed, its
+ * partitions have no leader any more, and the others have theirs. */
+TEST(node_tells_where_its_replicas_are) {
+    for (time_ms after = 0; after <= 40; after += 4) {
+        struct node_rig rig;
+        struct rig_client client;
+        node_rig_open(&rig, 100 + (uint64_t)after, 3, "log.dirs=/data,/more\nbroker.heartbeat.interval.ms=200\n");
+        rig_connect(&client, &rig, RIG_PORT);
+        rig_topic(&client, "t", PARTITIONS * 2);
+        for (partition_index p = 0; p < PARTITIONS * 2; p++) assert_int_equal(rig_produce(&client, "t", p, 1, 200, NULL), KAFKA_NONE);
+        node_rig_for(&rig, after);
+        rig_disconnect(&client);
+        node_rig_stop(&rig);
+        assert_true(rig.clean);
+        assert_true(node_rig_start(&rig) && node_rig_run(&rig));
+        rig_connect(&client, &rig, RIG_PORT);
+        for (partition_index p = 0; p < PARTITIONS * 2; p++) assert_int_equal(readable(&client, p, KAFKA_NONE), 1);
+        node_rig_for(&rig, 2000);
+        struct log_dirs *dirs = server_node(rig.server)->dirs;
+        assert_int_equal(log_dirs_count(dirs), 2);
+        uint32_t there = log_dir_partitions(log_dirs_at(dirs, 1)), without = 0;
+        assert_true(there > 0 && there < PARTITIONS * 2);
+        log_dir_fail(log_dirs_at(dirs, 1));
+        node_rig_for(&rig, 2000);
+        struct metadata_request metadata;
+        struct metadata_request_metadata_request_topic asked;
+        metadata_request_init(&metadata);
+        metadata_request_metadata_request_topic_init(&asked);
+        asked.name = SPAN_LITERAL("t");
+        metadata.topics = &asked;
+        metadata.topics_count = 1;
+        const struct metadata_response *told = rig_ask(&client, API_METADATA, 9, &metadata);
+        assert_int_equal(told->topics[0].partitions_count, PARTITIONS * 2);
+        for (int32_t i = 0; i < PARTITIONS * 2; i++) {
+            const struct metadata_response_metadata_response_partition *p = &told->topics[0].partitions[i];
+            bool is_gone = p->offline_replicas_count == 1;
+            without += is_gone;
+            assert_int_equal(p->leader_id, is_gone ? -1 : 1);
+            assert_int_equal(rig_produce(&client, "t", p->partition_index, 1, 200, NULL), is_gone ? KAFKA_KAFKA_STORAGE_ERROR : KAFKA_NONE);
+        }
+        assert_int_equal(without, there);
+        rig_disconnect(&client);
+        node_rig_kill(&rig);
+        node_rig_close(&rig);
+    }
+}
