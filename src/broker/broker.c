@@ -147,6 +147,10 @@ void broker_image(struct broker *broker, struct image *image) {
     broker->settings_changed = false;
     image_diff(broker->previous, image, &own);
     if (broker->settings_changed) {
+        struct config_view view = broker_config_view(broker);
+        struct log_store_options store = {0};
+        store_settings_read(&store, &view, broker->shards, log_dirs_count(broker->node->dirs));
+        log_store_tune(broker->store, &store);
         settings_to_logs(broker);
         tracing_follow(broker);
     }

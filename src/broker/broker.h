@@ -161,6 +161,9 @@ void broker_trace(struct broker *broker, const char *format, ...) printf_like(2,
 bool broker_topic_id(const struct broker *broker, struct span name, struct uuid *out);
 bool broker_topic_exists(const struct broker *broker, struct uuid id);
 struct config_view broker_config_view(const struct broker *broker);
+/* What of the settings a store acts on: read before it is opened, and again (log_store_tune) when a running broker's have
+ * changed. `shards`: by so many the node's share is divided. What else a store has is left as it is in *out. */
+void store_settings_read(struct log_store_options *out, const struct config_view *view, uint32_t shards, uint32_t dirs);
 
 /* The rest of the door: metadata from the quorum, and the broker's life in the cluster. */
 #include "broker/meta_follow.h"

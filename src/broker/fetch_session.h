@@ -21,6 +21,7 @@ struct broker;
 
 /* One partition of a session (or of a full fetch, where it lives for the request alone). */
 struct session_partition {
+    bool was_known;               /* its topic has been there since it was named by its id */
     struct map_node node;         /* by topic and index */
     struct list order;            /* of answering: what had data goes to the back */
     struct uuid topic_id;         /* zero: only the name is known (before version 13) */

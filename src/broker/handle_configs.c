@@ -106,7 +106,7 @@ static bool one_key(struct request *request, struct describe_configs_response_de
     if (key->scope == SCOPE_BROKER) value = found ? values[0].value : config_default(key); /* another name's value is not this one's */
     out->config_source = (int8_t)(found ? values[0].source : SOURCE_DEFAULT);
     out->value = out->is_sensitive ? (struct span){0} : key->type == CONFIG_TYPE_STRING ? value : list_text(request, key, trimmed(value));
-    for (uint32_t i = 0; i < found; i++) values[i].value = list_text(request, key, values[i].value);
+    for (uint32_t i = 0; i < found; i++) values[i].value = list_text(request, key, key->type == CONFIG_TYPE_STRING || key->scope != SCOPE_TOPIC ? values[i].value : trimmed(values[i].value));
     if (value.data && !out->is_sensitive && !out->value.data) return false; /* over budget */
     return synonyms(request, out, values, found);
 }

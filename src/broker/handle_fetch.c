@@ -316,11 +316,12 @@ static bool plan_items(struct request *request, struct fetch_work *work, const s
         if (request->version >= 13) {
             item->topic_id = partition->topic_id;
             if (!broker_topic_exists(broker, item->topic_id)) {
-                out->error_code = KAFKA_UNKNOWN_TOPIC_ID;
+                out->error_code = partition->was_known ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION : KAFKA_UNKNOWN_TOPIC_ID; /* a session remembers */
                 out->aborted_transactions_count = 0;
                 item->is_refused = true;
                 continue;
             }
+            partition->was_known = true;
         } else if (!broker_topic_id(broker, partition->name, &item->topic_id)) {
             out->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
             out->aborted_transactions_count = 0;

@@ -543,3 +543,46 @@ TEST(clean_leaves_damage_alone) {
     bench_stop(m->b);
     model_free(m);
 }
+
+/* The cleaner's settings change while it runs: with a new backoff it looks at once, a cleaning that a rate holds back is
+ * over as soon as the bound is gone. */
+TEST(clean_is_tuned_while_it_runs) {
+    struct model *m = ready_to_clean(23);
+    bench_stop(m->b);
+    bench_options(m->b)->cleaner_step_bytes = 2000;
+    model_start(m);
+    log_high_watermark_set(m->l.log, log_end(m->l.log));
+    const struct log_metrics *metrics = log_store_metrics(bench_store(m->b));
+    struct log_store_options options = *bench_options(m->b);
+    assert_true(bench_pass(m->b, 5000));
+    assert_int_equal(metrics->cleanings, 0); /* it sleeps */
+    options.cleaner_backoff_ms = 40000;
+    options.cleaner_bytes_per_second = 1;
+    log_store_tune(bench_store(m->b), &options);
+    assert_true(bench_pass(m->b, 30000));
+    assert_int_equal(metrics->cleanings, 0); /* it has begun, and goes on a byte a second */
+    options.cleaner_bytes_per_second = 0;
+    log_store_tune(bench_store(m->b), &options);
+    assert_true(bench_pass(m->b, 1000));
+    assert_true(metrics->cleanings > 0);
+    bench_stop(m->b);
+    model_free(m);
+}
+
+/* How long producers are remembered changes while the log is open, too. */
+TEST(producers_expire_by_the_time_that_holds_now) {
+    struct model *m = model_new(24);
+    bench_options(m->b)->producer_check_ms = 1000;
+    struct log_store_options options = *bench_options(m->b);
+    model_start(m);
+    for (int i = 0; i < 30; i++) assert_true(append_some(m));
+    close_transactions(m);
+    assert_true(bench_pass(m->b, 3000));
+    assert_true(producer_count(log_producers(m->l.log)) > 0);
+    options.producer_expiration_ms = 1;
+    log_store_tune(bench_store(m->b), &options);
+    assert_true(bench_pass(m->b, 1500));
+    assert_int_equal(producer_count(log_producers(m->l.log)), 0);
+    bench_stop(m->b);
+    model_free(m);
+}

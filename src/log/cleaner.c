@@ -6,7 +6,7 @@
 /* Compaction, as the shard sees it: which log is the dirtiest, one cleaning at a time in small steps on an offload thread,
  * then the swap, during which readers of files wait. The log's segments are held meanwhile; a truncation, a close or a
  * deletion ends the cleaning, and what it made is thrown away. */
-enum { STEP_BYTES = 8 << 20, MAP_BYTES_MIN = 4 * CLEAN_SLOT_BYTES, MEASURE_AGAIN_MS = 300000 };
+enum { MAP_BYTES_MIN = 4 * CLEAN_SLOT_BYTES, MEASURE_AGAIN_MS = 300000 };
 
 struct cleaner {
     struct log_job job;
@@ -16,8 +16,9 @@ struct cleaner {
     struct clean_producer *producers; /* owns */
     uint32_t producer_count, producer_capacity, made_capacity;
     log_offset held_before;       /* segments with a base below it are held  */
-    time_ns began;
-    bool stepping, cancelled, swapping;
+    time_ns paced_from;           /* the rate counts from here: ... */
+    uint64_t paced_bytes;         /* ... what was done before then  */
+    bool stepping, waiting, cancelled, swapping; /* waiting: for the timer */
 };
 
 /* ---- Who is dirty? */
@@ -211,7 +212,7 @@ static bool goes_on(const struct cleaner *c) {
 static enum err step_run(struct log_job *job, struct io_files files) {
     struct cleaner *c = container_of(job, struct cleaner, job);
     c->cleaning.files = files;
-    enum err err = clean_step(&c->cleaning, STEP_BYTES);
+    enum err err = clean_step(&c->cleaning, job->store->options.cleaner_step_bytes);
     if (err && err != ERR_AGAIN) clean_discard(&c->cleaning);
     return err;
 }
@@ -223,13 +224,34 @@ static void step(struct cleaner *c) {
     job_start(&c->job);
 }
 
-static void timer_fire(struct timer *timer) { step(container_of(timer, struct cleaner, timer)); }
+static void timer_fire(struct timer *timer) {
+    struct cleaner *c = container_of(timer, struct cleaner, timer);
+    c->waiting = false;
+    step(c);
+}
+
+static uint64_t bytes_done(const struct cleaner *c) { return c->cleaning.bytes_read + c->cleaning.bytes_written; }
 
 static void step_later(struct cleaner *c) {
     struct log_store *store = c->job.store;
     uint64_t rate = store->options.cleaner_bytes_per_second;
-    time_ns due = rate ? c->began + (time_ns)((double)(c->cleaning.bytes_read + c->cleaning.bytes_written) / (double)rate * NS_PER_S) : 0;
-    if (due <= io_now(store->shard->io) || !timer_set(store->shard, &c->timer, due, timer_fire)) step(c);
+    time_ns due = rate ? c->paced_from + (time_ns)((double)(bytes_done(c) - c->paced_bytes) / (double)rate * NS_PER_S) : 0;
+    c->waiting = due > io_now(store->shard->io) && timer_set(store->shard, &c->timer, due, timer_fire);
+    if (!c->waiting) step(c);
+}
+
+void cleaner_tuned(struct log_store *store) {
+    struct cleaner *c = store->cleaner;
+    if (c) {
+        c->paced_from = io_now(store->shard->io);
+        c->paced_bytes = bytes_done(c);
+        if (c->waiting) {
+            timer_cancel(store->shard, &c->timer);
+            c->waiting = false;
+            step(c);
+        }
+    }
+    cleaner_look(store);
 }
 
 static void step_finish(struct log_job *job) {
@@ -408,7 +430,7 @@ static struct cleaner *cleaner_new(struct log *log, const struct dirt *dirt) {
     if (!c) return NULL;
     c->job.run = step_run;
     c->job.finish = step_finish;
-    c->began = io_now(store->shard->io);
+    c->paced_from = io_now(store->shard->io);
     if (!list_segments(c) || !list_producers(c) || !make_map(c, dirt)) {
         free_lists(c);
         job_free(&c->job);

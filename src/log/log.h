@@ -132,6 +132,8 @@ struct log_store_options {
     uint32_t preallocate_bytes;    /* 0: 4 MiB for logs that are hot; UINT32_MAX: never                               */
     uint32_t room_bytes_max;       /* 0: 256 KiB of zeros at most behind what is synced often; UINT32_MAX: never           */
     time_ms producer_expiration_ms;/* 0: 86400000                                                                     */
+    time_ms producer_check_ms;     /* 0: 600000: producer.id.expiration.check.interval.ms                             */
+    uint32_t background_opens_max; /* 0: 2; logs at once that are opened though nobody waits for them                 */
     uint32_t producers_max;        /* 0: 1000000; producers whose sequences are remembered, of all logs              */
     bool cleaner_off;              /* log.cleaner.enable=false                                                        */
     uint32_t cleaner_threads;      /* 0: 1; cleanings at once, of all shards together                                 */
@@ -139,8 +141,13 @@ struct log_store_options {
     uint64_t cleaner_dedupe_bytes; /* 0: 128 MiB; a cleaning's map of keys at most                                    */
     double cleaner_load_factor;    /* 0: 0.9                                                                          */
     uint64_t cleaner_bytes_per_second; /* 0: no bound on what is read and written                                     */
+    uint32_t cleaner_step_bytes;   /* 0: 8 MiB; so much of a cleaning is one job                                      */
 };
 must_use enum err log_store_open(struct log_store **out, struct shard *shard, struct log_dirs *dirs, const struct log_store_options *options);
+
+/* What of the options can change while the store runs, at once: the cleaner's (but for cleaner_off), producer_expiration_ms
+ * and background_opens_max. A cleaning that is under way keeps its map, and goes on at the new rate. */
+void log_store_tune(struct log_store *store, const struct log_store_options *options);
 
 /* Everything ends within a log, then in the store. */
 struct log_wait {

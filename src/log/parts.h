@@ -34,7 +34,6 @@ enum {
     QUEUE_ENTRIES_BEHIND = 512,   /* log_is_behind                                                 */
     UNMADE_SEGMENTS_MAX = 8,
     MARKS_MAX = 8,                /* offsets whose places are remembered                           */
-    JOBS_BACKGROUND_MAX = 2,      /* openings and checkpoints that nobody waits for, in a store    */
     READ_WINDOW_BYTES = 4096,
 };
 
@@ -212,7 +211,7 @@ struct log_store {
     struct pool_block *blocks;                /* what tail entries are cut from */
     struct round *free_rounds;
     struct turn_hook turn;
-    struct timer recovery_timer, mark_timer, retention_timer, removal_timer, second_timer, cleaner_timer;
+    struct timer recovery_timer, mark_timer, retention_timer, removal_timer, second_timer, cleaner_timer, producer_timer;
     struct cleaner *cleaner;                  /* one at a time */
     struct sync_fs sync_fs[4];
     struct random random;
@@ -285,6 +284,7 @@ void persist_ahead(struct log *log);          /* sees to the room ahead of a met
 
 /* ---- cleaner.c */
 void cleaner_look(struct log_store *store);   /* starts to compact the dirtiest log, if one is dirty enough */
+void cleaner_tuned(struct log_store *store);  /* the store's options for it are other ones now */
 bool cleaner_swap(struct log *log);           /* starts the swap, when it is wanted and nobody reads files */
 void cleaner_cancel(struct log *log);         /* ends it now, or when its step does */
 

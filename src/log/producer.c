@@ -477,8 +477,9 @@ static bool is_old(const struct producer_state *state, time_ms timestamp, time_m
     return (int64_t)((uint64_t)now_ms - (uint64_t)timestamp) >= state->options.expiration_ms;
 }
 
-uint32_t producer_expire(struct producer_state *state, time_ms now_ms) {
+uint32_t producer_expire(struct producer_state *state, time_ms now_ms, time_ms expiration_ms) {
     uint32_t gone = 0;
+    state->options.expiration_ms = expiration_ms;
     MAP_EACH_SAFE(item, &state->entries) {
         struct entry *entry = MAP_EACH_ITEM(item, struct entry, node);
         if (entry->open || !is_old(state, entry->last_timestamp, now_ms)) continue;

@@ -104,7 +104,7 @@ must_use enum err producer_guard(struct producer_state *state, producer_id produ
 /* ---- Expiry and a look inside */
 
 /* Producers without an open transaction whose last timestamp is that old, and guards. Answers how many went. */
-uint32_t producer_expire(struct producer_state *state, time_ms now_ms);
+uint32_t producer_expire(struct producer_state *state, time_ms now_ms, time_ms expiration_ms); /* which holds from now on */
 uint32_t producer_count(const struct producer_state *state);
 struct producer_view {
     producer_id producer;

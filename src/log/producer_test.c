@@ -86,7 +86,7 @@ static void step(const char *in, char *line, size_t size) {
         producer_high_watermark(producers, a);
         text_add(&text, "unstable %d", (int)producer_first_unstable(producers));
     } else if (sscanf(in, "expire %lld", &a) == 1) {
-        text_add(&text, "%u gone", producer_expire(producers, a));
+        text_add(&text, "%u gone", producer_expire(producers, a, options.expiration_ms));
     } else if (!strcmp(in, "unstable")) {
         text_add(&text, "unstable %d", (int)producer_first_unstable(producers));
     } else if (!strcmp(in, "show")) {

@@ -98,7 +98,7 @@ void store_rest(struct log *log) {
 
 /* ---- Opening in the background: what has to be recovered, what retention has to look at. A few at a time. */
 void store_background(struct log_store *store) {
-    while (!list_is_empty(&store->background) && store->background_jobs < JOBS_BACKGROUND_MAX && !store->stopping) {
+    while (!list_is_empty(&store->background) && store->background_jobs < store->options.background_opens_max && !store->stopping) {
         struct log *log = LIST_ITEM(list_pop(&store->background), struct log, background_node);
         if (log->state != LOG_CLOSED || log->change != CHANGE_NONE) continue;
         log->wants_background = log->in_background = true;
@@ -456,18 +456,26 @@ static void again_in(struct log_store *store, struct timer *timer, time_ms delay
 static void recovery_fire(struct timer *timer) {
     struct log_store *store = container_of(timer, struct log_store, recovery_timer);
     again_in(store, timer, store->options.recovery_checkpoint_ms, recovery_fire);
-    time_ms now = io_wall(store->shard->io);
     LIST_EACH(at, &store->open_logs) {
         struct log *log = LIST_ITEM(at, struct log, open_node);
         struct log_body *body = log->body;
         if (log->state != LOG_OPEN) continue;
-        producer_expire(body->producers, now);
         if (body->appended_since_checkpoint == 0) continue;
         if (body->appended_since_checkpoint < store->options.checkpoint_bytes_min && ++body->checks_since_checkpoint < CHECKS_MAX) continue;
         body->checkpoint_wanted = true;
         log_due(log);
     }
     if (store->shard->index == 0 && atomic_load(&store->dirs->dirty)) checkpoint_begin(store, (1u << CHECKPOINT_KINDS) - 1);
+}
+
+static void producer_fire(struct timer *timer) {
+    struct log_store *store = container_of(timer, struct log_store, producer_timer);
+    again_in(store, timer, store->options.producer_check_ms, producer_fire);
+    time_ms now = io_wall(store->shard->io);
+    LIST_EACH(at, &store->open_logs) {
+        struct log *log = LIST_ITEM(at, struct log, open_node);
+        if (log->state == LOG_OPEN) producer_expire(log->body->producers, now, store->options.producer_expiration_ms);
+    }
 }
 
 static void cleaner_fire(struct timer *timer) {
@@ -612,10 +620,34 @@ static void set_defaults(struct log_store_options *o) {
     if (!o->preallocate_bytes) o->preallocate_bytes = MIB(4);
     if (!o->room_bytes_max) o->room_bytes_max = KIB(256);
     if (!o->producer_expiration_ms) o->producer_expiration_ms = 86400000;
+    if (!o->producer_check_ms) o->producer_check_ms = 600000;
+    if (!o->background_opens_max) o->background_opens_max = 2;
     if (!o->cleaner_threads) o->cleaner_threads = 1;
+    if (!o->cleaner_step_bytes) o->cleaner_step_bytes = MIB(8);
     if (!o->cleaner_backoff_ms) o->cleaner_backoff_ms = 15000;
     if (!o->cleaner_dedupe_bytes) o->cleaner_dedupe_bytes = MIB(128);
     if (!(o->cleaner_load_factor > 0 && o->cleaner_load_factor <= 1)) o->cleaner_load_factor = 0.9;
+}
+
+void log_store_tune(struct log_store *store, const struct log_store_options *options) {
+    struct log_store_options *o = &store->options, before = *o;
+    o->producer_expiration_ms = options->producer_expiration_ms;
+    o->background_opens_max = options->background_opens_max;
+    o->cleaner_threads = options->cleaner_threads;
+    o->cleaner_backoff_ms = options->cleaner_backoff_ms;
+    o->cleaner_dedupe_bytes = options->cleaner_dedupe_bytes;
+    o->cleaner_load_factor = options->cleaner_load_factor;
+    o->cleaner_bytes_per_second = options->cleaner_bytes_per_second;
+    set_defaults(o);
+    if (store->stopping) return;
+    bool cleaner_is_as_before = o->cleaner_threads == before.cleaner_threads && o->cleaner_backoff_ms == before.cleaner_backoff_ms &&
+                                o->cleaner_dedupe_bytes == before.cleaner_dedupe_bytes && o->cleaner_bytes_per_second == before.cleaner_bytes_per_second &&
+                                memcmp(&o->cleaner_load_factor, &before.cleaner_load_factor, sizeof before.cleaner_load_factor) == 0;
+    if (!cleaner_is_as_before) {
+        if (!timer_set(store->shard, &store->cleaner_timer, io_now(store->shard->io) + o->cleaner_backoff_ms * NS_PER_MS, cleaner_fire)) never("it is set");
+        cleaner_tuned(store);
+    }
+    store_turn_wanted(store); /* more may be opened now */
 }
 
 static void remove_left_away(struct log_store *store) {
@@ -659,11 +691,13 @@ enum err log_store_open(struct log_store **out, struct shard *shard, struct log_
     bool timers = timer_set(shard, &store->recovery_timer, now + store->options.recovery_checkpoint_ms * NS_PER_MS, recovery_fire) &&
                   timer_set(shard, &store->retention_timer, now + store->options.retention_first_ms * NS_PER_MS, retention_fire) &&
                   timer_set(shard, &store->cleaner_timer, now + store->options.cleaner_backoff_ms * NS_PER_MS, cleaner_fire) &&
+                  timer_set(shard, &store->producer_timer, now + store->options.producer_check_ms * NS_PER_MS, producer_fire) &&
                   (shard->index != 0 || timer_set(shard, &store->mark_timer, now + store->options.high_watermark_ms * NS_PER_MS, mark_fire));
     if (!timers) {
         timer_cancel(shard, &store->recovery_timer);
         timer_cancel(shard, &store->retention_timer);
         timer_cancel(shard, &store->cleaner_timer);
+        timer_cancel(shard, &store->producer_timer);
         map_destroy(&store->names);
         pool_free(shard->pool, store, sizeof *store);
         return ERR_NO_MEMORY;
@@ -739,6 +773,7 @@ enum err log_store_stop(struct log_store *store, struct log_wait *wait) {
     timer_cancel(store->shard, &store->mark_timer);
     timer_cancel(store->shard, &store->retention_timer);
     timer_cancel(store->shard, &store->cleaner_timer);
+    timer_cancel(store->shard, &store->producer_timer);
     timer_cancel(store->shard, &store->removal_timer);
     store_turn_wanted(store);
     return ERR_AGAIN;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RETENTION_FIRST_MS = 30000, SHUTDOWN_MS = 5000, QUORUM_STOP_MS = 1000, CONNECTIONS_GRACE_MS = 1000, MAILBOX_MESSAGES = 1024, WHY_BYTES = 512,
+enum { SHUTDOWN_MS = 5000, QUORUM_STOP_MS = 1000, CONNECTIONS_GRACE_MS = 1000, MAILBOX_MESSAGES = 1024, WHY_BYTES = 512,
        LISTEN_ATTEMPTS = 100, LISTEN_AGAIN_MS = 20, STORE_FILES_MAX = 2048, STORE_FILES_MIN = 16, OTHER_DESCRIPTORS = 64 };
 
 /* What a shard has, and its way through the end: told by message, tells by message. */
@@ -32,6 +32,7 @@ struct server {
     uint32_t shards;
     struct listener *listeners[LISTENERS_MAX];
     struct admission *admission, *controllers; /* to the brokers' listeners, to the controller's */
+    struct admission_override overrides[ADDRESS_OVERRIDES_MAX]; /* of max.connections.per.ip, as they are now */
     struct meta_follow *follow;
     struct quorum *quorum;
     struct controller *controller;
@@ -141,10 +142,11 @@ static void failed(void *context, const char *why) {
 /* ---- running -------------------------------------------------------------------------------------------------------------- */
 
 /* What of the settings on connections is so now; a listener of the controller has the same limits, counted apart. */
-static struct admission_limits limits_now(const struct server *server, const struct image *image) {
+static struct admission_limits limits_now(struct server *server, const struct image *image) {
     const struct settings *settings = server->options.settings;
     struct config_view view = {.image = image, .values = settings->values, .broker = settings->node};
-    struct admission_limits limits = {.overrides = settings->overrides, .override_count = settings->override_count, .sockets_max = UINT32_MAX};
+    struct admission_limits limits = {.overrides = server->overrides, .sockets_max = UINT32_MAX};
+    limits.override_count = settings_overrides(config_text(&view, KEY_max_connections_per_ip_overrides, NULL), server->overrides);
     int64_t most = config_number(&view, KEY_max_connections), each = config_number(&view, KEY_max_connections_per_ip);
     int64_t rate = config_number(&view, KEY_max_connection_creation_rate);
     limits.connections_max = most >= INT32_MAX ? UINT32_MAX : (uint32_t)most;
@@ -328,30 +330,12 @@ static void read_node(struct server *server) {
     node->incarnation = uuid_random(&random);
 }
 
-/* Kafka's default is the largest number there is; the store says 0 to that. */
-static uint64_t cleaner_rate(double bytes_per_second) {
-    return bytes_per_second >= 1e15 ? 0 : bytes_per_second < 1 ? 1 : (uint64_t)bytes_per_second;
-}
-
 static enum err open_shards(struct server *server) {
     struct config_view view = {.values = server->options.settings->values, .broker = server->node.id};
     uint32_t producers_max = (uint32_t)config_number(&view, KEY_moldau_producer_ids_max);
-    struct log_store_options store = {
-        .recovery_checkpoint_ms = config_number(&view, KEY_log_flush_offset_checkpoint_interval_ms),
-        .high_watermark_ms = config_number(&view, KEY_replica_high_watermark_checkpoint_interval_ms),
-        .retention_check_ms = config_number(&view, KEY_log_retention_check_interval_ms),
-        .retention_first_ms = config_number(&view, KEY_log_retention_check_interval_ms) < RETENTION_FIRST_MS
-                                  ? config_number(&view, KEY_log_retention_check_interval_ms) : RETENTION_FIRST_MS,
-        .producer_expiration_ms = config_number(&view, KEY_producer_id_expiration_ms),
-        .open_files_max = files_max(server),
-        .producers_max = producers_max > server->shards ? producers_max / server->shards : 1,
-        .cleaner_off = !config_flag(&view, KEY_log_cleaner_enable),
-        .cleaner_threads = (uint32_t)config_number(&view, KEY_log_cleaner_threads),
-        .cleaner_backoff_ms = config_number(&view, KEY_log_cleaner_backoff_ms),
-        .cleaner_dedupe_bytes = (uint64_t)config_number(&view, KEY_log_cleaner_dedupe_buffer_size),
-        .cleaner_load_factor = config_real(&view, KEY_log_cleaner_io_buffer_load_factor),
-        .cleaner_bytes_per_second = cleaner_rate(config_real(&view, KEY_log_cleaner_io_max_bytes_per_second)),
-    };
+    struct log_store_options store = {.open_files_max = files_max(server),
+                                      .producers_max = producers_max > server->shards ? producers_max / server->shards : 1};
+    store_settings_read(&store, &view, server->shards, log_dirs_count(server->dirs));
     struct net_limits limits = {.frame_bytes_max = (uint32_t)server->node.request_bytes_max, .idle_ms = config_number(&view, KEY_connections_max_idle_ms)};
     if (server->options.shard_pool_bytes) limits.incomplete_bytes_max = server->options.shard_pool_bytes / 4;
     int64_t queued = config_number(&view, KEY_queued_max_request_bytes);

@@ -149,25 +149,36 @@ static bool read_listeners(struct reading *reading) {
     return true;
 }
 
-/* address:count, ... The address may be one of IPv6, without brackets: the last colon counts. */
+/* address:count, ... The address may be one of IPv6, without brackets: the last colon counts. NULL, or what is wrong. */
+static const char *read_override(struct span item, struct admission_override *out) {
+    const uint8_t *colon = item.size ? memrchr(item.data, ':', item.size) : NULL;
+    int64_t count;
+    char host[64], address[80];
+    struct io_address parsed;
+    if (!colon || !config_parse_integer(span_of(colon + 1, (size_t)(item.data + item.size - colon - 1)), &count) || count < 0 || count > INT32_MAX)
+        return "each override is address:count";
+    if (!copy(host, sizeof host, span_of(item.data, (size_t)(colon - item.data)))) return "an address is too long";
+    if (strcmp(host, "localhost") == 0) snprintf(host, sizeof host, "127.0.0.1");
+    snprintf(address, sizeof address, strchr(host, ':') ? "[%s]:0" : "%s:0", host);
+    if (!io_address_parse(address, &parsed)) return "an override is for an IP address, or for localhost";
+    memcpy(out->ip, parsed.ip, sizeof out->ip);
+    out->connections_max = (uint32_t)count;
+    return NULL;
+}
+
+uint32_t settings_overrides(struct span text, struct admission_override out[ADDRESS_OVERRIDES_MAX]) {
+    uint32_t count = 0;
+    for (struct span item; count < ADDRESS_OVERRIDES_MAX && text.size > 0 && config_list_next(&text, &item);)
+        if (!read_override(item, &out[count])) count++;
+    return count;
+}
+
 static bool read_overrides(struct reading *reading) {
-    struct settings *out = reading->out;
     struct span rest = config_text(&reading->view, KEY_max_connections_per_ip_overrides, NULL), item;
-    while (rest.size > 0 && config_list_next(&rest, &item)) {
-        const uint8_t *colon = memrchr(item.data, ':', item.size);
-        int64_t count;
-        char host[64], address[80];
-        struct io_address parsed;
-        if (!colon || !config_parse_integer(span_of(colon + 1, (size_t)(item.data + item.size - colon - 1)), &count) || count < 0 || count > INT32_MAX)
-            return fail(reading, KEY_max_connections_per_ip_overrides, "each override is address:count");
-        if (!copy(host, sizeof host, span_of(item.data, (size_t)(colon - item.data)))) return fail(reading, KEY_max_connections_per_ip_overrides, "an address is too long");
-        if (strcmp(host, "localhost") == 0) snprintf(host, sizeof host, "127.0.0.1");
-        snprintf(address, sizeof address, strchr(host, ':') ? "[%s]:0" : "%s:0", host);
-        if (!io_address_parse(address, &parsed)) return fail(reading, KEY_max_connections_per_ip_overrides, "an override is for an IP address, or for localhost");
-        if (out->override_count == ADDRESS_OVERRIDES_MAX) return fail(reading, KEY_max_connections_per_ip_overrides, "too many overrides");
-        struct admission_override *override = &out->overrides[out->override_count++];
-        memcpy(override->ip, parsed.ip, sizeof override->ip);
-        override->connections_max = (uint32_t)count;
+    for (uint32_t count = 0; rest.size > 0 && config_list_next(&rest, &item); count++) {
+        struct admission_override override;
+        const char *what = count == ADDRESS_OVERRIDES_MAX ? "too many overrides" : read_override(item, &override);
+        if (what) return fail(reading, KEY_max_connections_per_ip_overrides, what);
     }
     return true;
 }

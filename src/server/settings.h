@@ -21,8 +21,6 @@ struct settings {
     char log_dirs[LOG_DIRS_MAX][LOG_PATH_MAX];
     uint32_t log_dir_count;
     char metadata_dir[LOG_PATH_MAX];
-    struct admission_override overrides[ADDRESS_OVERRIDES_MAX]; /* max.connections.per.ip.overrides */
-    uint32_t override_count;
     char voters[4096];                       /* controller.quorum.voters */
     bool page_cache;
     char trace_file[LOG_PATH_MAX];           /* empty: the log */
@@ -36,3 +34,7 @@ struct settings {
 
 /* False: `why` has the sentence. Unknown keys are noted in `warnings` (a line each; may be NULL). */
 must_use bool settings_read(struct settings *out, const struct config_values *values, struct text *why, struct text *warnings);
+
+/* max.connections.per.ip.overrides as it is now, from a text that may have been set at run time: what names no address is
+ * left out. Answers how many. */
+uint32_t settings_overrides(struct span text, struct admission_override out[ADDRESS_OVERRIDES_MAX]);

@@ -86,14 +86,17 @@ TEST(settings_of_listeners) {
 TEST(settings_of_address_limits) {
     begin();
     assert_true(read_with("max.connections.per.ip.overrides=10.1.2.3:5,::1:6,localhost:0"));
-    assert_int_equal(settings.override_count, 3);
-    assert_int_equal(settings.overrides[0].connections_max, 5);
-    assert_int_equal(settings.overrides[0].ip[15], 3);
-    assert_int_equal(settings.overrides[1].connections_max, 6);
-    assert_int_equal(settings.overrides[1].ip[15], 1);
-    assert_int_equal(settings.overrides[2].connections_max, 0);
     assert_true(read_with("max.connections.per.ip.overrides="));
-    assert_int_equal(settings.override_count, 0);
+    struct admission_override overrides[ADDRESS_OVERRIDES_MAX];
+    assert_int_equal(settings_overrides(SPAN_LITERAL("10.1.2.3:5,::1:6,localhost:0"), overrides), 3);
+    assert_int_equal(overrides[0].connections_max, 5);
+    assert_int_equal(overrides[0].ip[15], 3);
+    assert_int_equal(overrides[1].connections_max, 6);
+    assert_int_equal(overrides[1].ip[15], 1);
+    assert_int_equal(overrides[2].connections_max, 0);
+    assert_int_equal(settings_overrides((struct span){0}, overrides), 0);
+    assert_int_equal(settings_overrides(SPAN_LITERAL("some.host:5,10.1.2.3:7,x"), overrides), 1); /* set at run time: what names no address is left out */
+    assert_int_equal(overrides[0].connections_max, 7);
     end();
 }
 

@@ -246,6 +246,8 @@ static enum err gzip_pack(struct codecs *codecs, int level, uint32_t flags, stru
     if (plain.size > UINT32_MAX / 2) return ERR_LIMIT;
     z_stream stream = {.zalloc = zlib_alloc, .zfree = piece_free, .opaque = codecs->pool};
     if (deflateInit2(&stream, level, Z_DEFLATED, GZIP_WINDOW_BITS, 8, Z_DEFAULT_STRATEGY) != Z_OK) return ERR_NO_MEMORY;
+    gz_header header = {.os = 255}; /* "unknown", as Java writes it: the same records are the same bytes */
+    if (deflateSetHeader(&stream, &header) != Z_OK) never("a stream that is new takes its header");
     enum err err = ERR_NO_MEMORY;
     size_t bound = deflateBound(&stream, plain.size);
     if (slab_reserve(codecs->pool, out, bound)) {

@@ -1,0 +1,75 @@
+/* Bounds on connections that are set while the node runs. */
+#include "server/node_rig.h"
+#include "sim/sim_net.h"
+#include "test.h"
+#include "wire/api.h"
+#include "wire/errors.h"
+
+static int16_t alter(struct rig_client *client, const char *name, const char *value) {
+    struct incremental_alter_configs_request request;
+    struct incremental_alter_configs_request_alter_configs_resource resource;
+    struct incremental_alter_configs_request_alterable_config config;
+    incremental_alter_configs_request_init(&request);
+    incremental_alter_configs_request_alter_configs_resource_init(&resource);
+    incremental_alter_configs_request_alterable_config_init(&config);
+    config.name = span_text(name);
+    config.value = value ? span_text(value) : (struct span){0};
+    config.config_operation = value ? 0 : 1;
+    resource.resource_type = 4, resource.resource_name = SPAN_LITERAL("");
+    resource.configs = &config, resource.configs_count = 1;
+    request.resources = &resource, request.resources_count = 1;
+    const struct incremental_alter_configs_response *answer = rig_ask(client, API_INCREMENTAL_ALTER_CONFIGS, 1, &request);
+    assert_non_null(answer);
+    node_rig_for(client->rig, 100); /* it is in the image, and set */
+    return answer->responses[0].error_code;
+}
+
+static bool is_served(struct rig_client *client, struct node_rig *rig) {
+    struct api_versions_request request;
+    api_versions_request_init(&request);
+    rig_connect(client, rig, RIG_PORT);
+    if (client->closed) return false;
+    rig_send_request(client, API_API_VERSIONS, 0, &request);
+    return rig_answer(client, 1000).size > 0;
+}
+
+/* max.connections.per.ip and its overrides, max.connections, max.connection.creation.rate: each holds for the next
+ * connection after it was set, and no longer when it was taken back. */
+TEST(limits_of_connections_change_at_run_time) {
+    struct node_rig rig;
+    struct rig_client admin, other;
+    struct io_address address;
+    char text[IO_ADDRESS_TEXT_MAX], override[IO_ADDRESS_TEXT_MAX + 8];
+    node_rig_open(&rig, 5, 2, NULL);
+    rig_connect(&admin, &rig, RIG_PORT);
+    assert_true(is_served(&other, &rig));
+    rig_disconnect(&other);
+    node_rig_for(&rig, 100);
+    assert_int_equal(alter(&admin, "max.connections.per.ip", "1"), KAFKA_NONE);
+    assert_false(is_served(&other, &rig));
+    rig_disconnect(&other);
+    sim_net_address(RIG_CLIENT, 0, &address);
+    io_address_text(&address, text);
+    *strrchr(text, ':') = 0;
+    snprintf(override, sizeof override, "%s:2", text);
+    assert_int_equal(alter(&admin, "max.connections.per.ip.overrides", override), KAFKA_NONE);
+    assert_true(is_served(&other, &rig));
+    rig_disconnect(&other);
+    node_rig_for(&rig, 100);
+    snprintf(override, sizeof override, "10.9.9.9:7");
+    assert_int_equal(alter(&admin, "max.connections.per.ip.overrides", override), KAFKA_NONE); /* another's */
+    assert_false(is_served(&other, &rig));
+    rig_disconnect(&other);
+    assert_int_equal(alter(&admin, "max.connections.per.ip", NULL), KAFKA_NONE);
+    assert_true(is_served(&other, &rig));
+    rig_disconnect(&other);
+    node_rig_for(&rig, 100);
+    assert_int_equal(alter(&admin, "max.connections", "1"), KAFKA_NONE);
+    assert_false(is_served(&other, &rig)); /* it waits */
+    assert_int_equal(alter(&admin, "max.connections", NULL), KAFKA_NONE);
+    assert_true(rig_answer(&other, 1000).size > 0); /* and is let in */
+    rig_disconnect(&other);
+    rig_disconnect(&admin);
+    node_rig_stop(&rig);
+    node_rig_close(&rig);
+}
