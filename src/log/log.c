@@ -497,13 +497,16 @@ static bool open_begin(struct log *log, enum change cut) {
     open->config = log->config;
     strcpy(open->parent, log->dir->path);
     open->began = io_now(store->shard->io);
+    /* A log that closed because nobody asked for it has not been stopped: its producers, whose timestamps may be as old as
+     * what they copy, go when the check of expiry finds them, as in a log that stays open. */
+    time_ms expiration_ms = log->opened_once ? INT64_MAX : store->options.producer_expiration_ms;
     open->report.damaged_at = open->report.cut_at = open->report.recovery_point = -1;
     open->in = (struct recover_input){
         .report = &open->report,
         .body_pool = &log->pool, .work_pool = &open->job.pool, .parent = open->parent, .folder = open->job.folder,
         .topic_id = log->topic_id, .config = &open->config, .start_mark = log->start, .recovery_point = log->recovery_point,
         .create = log->create, .clean = log->clean && cut == CHANGE_NONE, .now_ms = io_wall(store->shard->io),
-        .producer_expiration_ms = store->options.producer_expiration_ms, .log = log};
+        .producer_expiration_ms = expiration_ms, .log = log};
     open->cut = cut == CHANGE_TRUNCATE;
     open->cut_fully = cut == CHANGE_TRUNCATE_FULLY;
     open->in.cut = open->cut || open->cut_fully;

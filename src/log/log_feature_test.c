@@ -451,6 +451,38 @@ static enum err append_from(struct bench *b, struct log *log, producer_id produc
     return err;
 }
 
+/* Producers whose records are older than they are remembered for (a copy of an old topic) are known on after the log has
+ * closed because it was idle: they go at the check of expiry, not at the opening. */
+TEST(log_idle_closing_forgets_no_producer) {
+    struct bench_log l, others[8];
+    struct log_appended out;
+    struct waiting w;
+    struct bench *b = small_bench();
+    bench_options(b)->open_logs_max = 2;
+    bench_options(b)->producer_expiration_ms = 1;
+    bench_options(b)->producer_check_ms = 60000;
+    assert_int_equal(bench_start(b), ERR_NONE);
+    assert_int_equal(bench_open(b, &l, "copy", 0), ERR_NONE);
+    bench_pass(b, 1000);
+    assert_int_equal(append_from(b, l.log, 7, 0, 0, false, &out), ERR_NONE);
+    assert_true(bench_until_durable(b, &l, 1));
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(bench_open(b, &others[i], "many", i), ERR_NONE);
+        assert_int_equal(bench_append_durably(b, &others[i], 0, 1, 150), ERR_NONE);
+    }
+    bench_pass(b, 500);
+    assert_int_equal(log_state(l.log), LOG_CLOSED);
+    waiting_init(&w);
+    assert_int_equal(bench_wait(b, &w, log_open(l.log, &w.wait)), ERR_NONE);
+    assert_int_equal(producer_count(log_producers(l.log)), 1);
+    assert_int_equal(append_from(b, l.log, 7, 0, 5, false, &out), ERR_INVALID); /* a gap in its sequence */
+    log_hold(l.log);
+    bench_pass(b, 61000);
+    assert_int_equal(producer_count(log_producers(l.log)), 0);
+    log_release(l.log);
+    ended(b);
+}
+
 static enum err append_marker(struct bench *b, struct log *log, enum control_type type, producer_id producer, int16_t epoch) {
     struct slab *slab;
     struct log_appended out;
