@@ -59,6 +59,6 @@ CLIENTS = [
     go("franz-go", "franz-go (Go)"),
     go("sarama", "sarama (Go)"),
     go("kafka-go", "segmentio kafka-go (Go)"),
-    Client("rskafka", "rskafka (Rust)", "rskafka", ("Cargo.toml", "Cargo.lock", "src/main.rs"), ("cargo",),
-           ("cargo build -q --release --locked --target-dir {out}/target",), ("{out}/target/release/matrix-rskafka",)),
+    Client("rskafka", "rskafka (Rust)", "rskafka", ("Cargo.toml", "src/main.rs"), ("cargo",),
+           ("cargo build -q --release --target-dir {out}/target",), ("{out}/target/release/matrix-rskafka",)),
 ]

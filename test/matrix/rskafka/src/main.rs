@@ -111,10 +111,10 @@ async fn offsets(call: &Call) -> Fallible<String> {
     Ok(format!("{{\"earliest\": {earliest}, \"latest\": {latest}, \"at\": {at}, \"between\": {between}, \"after\": {after}, \"read\": \"{read}\"}}"))
 }
 
-/// The version is the one in the lock file that this was built with.
+/// The version is the exact one that the manifest asks for.
 fn version() -> String {
-    let lock = include_str!("../Cargo.lock");
-    let of_it = lock.split("name = \"rskafka\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next());
+    let manifest = include_str!("../Cargo.toml");
+    let of_it = manifest.split("rskafka = \"=").nth(1).and_then(|rest| rest.split('"').next());
     format!("{{\"version\": \"{}\"}}", of_it.unwrap_or("?"))
 }
 
