@@ -6,7 +6,7 @@
  * thread from what the scrape brought home.
  *
  * The library is loaded when it is wanted and not before: it draws ten others in, which the tools would pay for at every
- * call.
+ * call, and a node that nobody watches with 3 MiB and some milliseconds of its start.
  */
 #pragma once
 #include "broker/broker.h"
@@ -28,6 +28,7 @@ struct console_options {
     struct io_address address;         /* port 0: a free one */
     struct broker_node *node;          /* borrows, as the group; both outlive the console */
     struct shard_group *group;
+    bool lazy;                         /* the library is loaded by the first connection, and only then found missing */
     const char *version, *io;          /* for moldau_build_info */
     void (*control)(void *context, struct control_sample *out); /* on shard 0; NULL: there is no control role */
     void *context;

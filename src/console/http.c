@@ -6,9 +6,12 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,6 +42,9 @@ struct console {
     struct microhttpd http;
     struct MHD_Daemon *daemon;
     int socket;                    /* the daemon's, once it runs */
+    pthread_t waiter;              /* for the first connection */
+    bool waits;                    /* there is a waiter        */
+    int ended;                     /* an event for the waiter  */
     uint16_t port;
     struct pool pool;              /* the HTTP thread's, once there is one */
     struct scrape *scrape;         /* the shards' while `away` */
@@ -206,6 +212,41 @@ static int listen_at(struct console *console, const struct io_address *address) 
     return 0;
 }
 
+static bool start(struct console *console, struct text *why) {
+    if (!load(&console->http, why)) return false;
+    console->daemon = console->http.start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, console,
+        MHD_OPTION_LISTEN_SOCKET, console->socket, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)CONNECTIONS_PER_ADDRESS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES_MAX, MHD_OPTION_END);
+    if (console->daemon) console->socket = -1;
+    else text_add(why, "moldau.http.listener: libmicrohttpd does not start: %s", strerror(errno));
+    return console->daemon;
+}
+
+/* The first who connects has the library loaded. It is in no hurry: the connection waits in the socket's backlog. */
+static void *wait_for_the_first(void *context) {
+    struct console *console = context;
+    struct pollfd polled[] = {{.fd = console->ended, .events = POLLIN}, {.fd = console->socket, .events = POLLIN}};
+    struct text why;
+    char bytes[256];
+    while (poll(polled, countof(polled), -1) < 0 && errno == EINTR) {}
+    if (polled[0].revents || !polled[1].revents) return NULL;
+    text_init(&why, bytes, sizeof bytes);
+    if (start(console, &why)) return NULL;
+    close(console->socket); /* so that nobody waits for an answer */
+    console->socket = -1;
+    console->options.node->trace(why.bytes);
+    return NULL;
+}
+
+static bool start_later(struct console *console, struct text *why) {
+    console->ended = eventfd(0, EFD_CLOEXEC);
+    int error = console->ended < 0 ? errno : pthread_create(&console->waiter, NULL, wait_for_the_first, console);
+    console->waits = error == 0;
+    if (error) text_add(why, "moldau.http.listener: %s", strerror(error));
+    return console->waits;
+}
+
 enum err console_open(struct console **out, const struct console_options *options, struct text *why) {
     struct console *console = POOL_NEW(options->pool, struct console);
     if (!console) {
@@ -214,14 +255,13 @@ enum err console_open(struct console **out, const struct console_options *option
     }
     enum err err = ERR_NO_MEMORY;
     console->options = *options;
-    console->socket = -1;
+    console->socket = console->ended = -1;
     console->last_ended = now() - NS_PER_S;
     pool_init(&console->pool, 0, 0);
     sem_init(&console->home, 0, 0);
     if (!(console->scrape = scrape_new(&console->pool, &console->options))) goto fail;
     console->scrape->user = console;
     err = ERR_INVALID;
-    if (!load(&console->http, why)) goto fail;
     int error = listen_at(console, &options->address);
     if (error) {
         char address[IO_ADDRESS_TEXT_MAX];
@@ -230,15 +270,7 @@ enum err console_open(struct console **out, const struct console_options *option
         err = error == EADDRINUSE ? ERR_BUSY : ERR_INVALID;
         goto fail;
     }
-    console->daemon = console->http.start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, console,
-        MHD_OPTION_LISTEN_SOCKET, console->socket, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)CONNECTIONS_PER_ADDRESS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES_MAX, MHD_OPTION_END);
-    if (!console->daemon) {
-        text_add(why, "moldau.http.listener: libmicrohttpd does not start: %s", strerror(errno));
-        goto fail;
-    }
-    console->socket = -1;
+    if (!(options->lazy ? start_later(console, why) : start(console, why))) goto fail;
     *out = console;
     return ERR_NONE;
 fail:
@@ -253,6 +285,11 @@ void console_close(struct console *console) {
     if (!console) return;
     atomic_store(&console->closing, true);
     sem_post(&console->home);
+    if (console->waits) {
+        eventfd_write(console->ended, 1);
+        pthread_join(console->waiter, NULL);
+    }
+    if (console->ended >= 0) close(console->ended);
     if (console->daemon) console->http.stop_daemon(console->daemon);
     if (console->socket >= 0) close(console->socket);
     if (console->http.library) dlclose(console->http.library);

@@ -114,7 +114,7 @@ static uint32_t shards_for(long cores, bool page_cache) {
 
 /* Metrics and health. On the port that was set, or, where nobody has set it (`moldau dev`), on another one if that is taken. */
 static bool open_console(const struct settings *settings, struct pool *pool, const char *io, struct text *why) {
-    struct console_options options = {.pool = pool, .address = settings->http, .node = server_node(running.server), .group = server_shards(running.server),
+    struct console_options options = {.pool = pool, .address = settings->http, .node = server_node(running.server), .group = server_shards(running.server), .lazy = running.any_http_port,
                                       .version = "0.1.0", .io = io, .control = server_sample, .context = running.server};
     if (!settings->serves_http) return true;
     enum err err = console_open(&running.console, &options, why);
