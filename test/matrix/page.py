@@ -80,6 +80,11 @@ def reasons(kept, state):
     return "\n".join(out) or "None."
 
 
+def second_tries(kept):
+    cells = [(c, n, kept["brokers"].get("moldau", {}).get(c.id, {}).get(n, {})) for c in CLIENTS for n in titles.TITLES]
+    return "\n".join(f"- {c.name}, {titles.TITLES[n]}: at the first: {cell['first']}" for c, n, cell in cells if cell.get("state") == "passed" and "first" in cell)
+
+
 def render(kept):
     moldau = kept["brokers"].get("moldau", {})
     states = [moldau.get(client.id, {}).get(name, {"state": "not run"})["state"] for client in CLIENTS for name in titles.TITLES]
@@ -94,6 +99,7 @@ def render(kept):
         "\n## Records and groups\n", table(kept, titles.DATA),
         "\n## Administration\n", table(kept, titles.ADMIN),
         "\n## Failed\n", reasons(kept, "failed"),
+        *(["\n## Done at the second try\n", second_tries(kept)] if second_tries(kept) else []),
         "\n## Not offered by the client\n", reasons(kept, "lacks"),
         *(["\n## Otherwise with Apache Kafka 4.4.0\n", "\n".join(differ) or f"None of the {len(theirs)} cells that were run with both."] if theirs else []),
         ""])
