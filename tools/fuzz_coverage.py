@@ -23,7 +23,7 @@ DECODERS = {
     "node": ["broker/dispatch.c", "broker/request.c", "net/stream.c"],
     "properties": ["meta/config_file.c", "meta/config.c:parse|valid|list|check|range|type|one_of|throttled|repeats"],
     "quorum-files": ["quorum/state_file.c:parse|read_", "quorum/snapshot_file.c:parse|reader|read_control|digits", "quorum/records.c:parse", "raft/voters.c:parse"],
-    "recover": ["log/recover.c", "log/scan.c"],
+    "recover": ["log/recover.c", "log/recover_walk.c", "log/recover_end.c", "log/cut.c", "log/listing.c", "log/scan.c"],
     "verify": ["log/verify.c"],
     "wire-header": CODEC + ["wire/header.c:request_header"],
     "wire-records_coord": CODEC + ["wire/record_frame.c:_open$"],
