@@ -66,8 +66,17 @@ void run_faults_begin(struct run *run, void (*carry_out)(void *context, const st
     sim_at(run->sim, &run->next_fault, sim_now(run->sim) + run->pause_min, next_fault);
 }
 
+/* A crash that was drawn may have met a host that was down already: what happened counts, unless faults are masked. */
+static bool has_crashed_enough(const struct run *run) {
+    const struct sim_counters *count = sim_count(run->sim);
+    bool masked = false;
+    for (uint32_t i = 0; i < countof(run->options->mask); i++) masked |= run->options->mask[i] != 0;
+    if (run->crashes_drawn < run->options->crashes) return false;
+    return masked || run->faults_drawn >= RUN_FAULTS_MAX || count->crashes + count->cuts >= run->options->crashes;
+}
+
 bool run_faults_end(struct run *run) {
-    while (sim_count(run->sim)->events < run->options->events || run->crashes_drawn < run->options->crashes) {
+    while (sim_count(run->sim)->events < run->options->events || !has_crashed_enough(run)) {
         if (run->faults_limit && run->faults_drawn >= run->faults_limit) break;
         if (!sim_step(run->sim)) break;
     }
