@@ -49,6 +49,7 @@ class Node:
         self.folder = pathlib.Path(folder)
         self.port = free_port()
         self.options = list(options)
+        self.environment = {}  # more than this process has
         self.process = None
         self.log = self.folder.parent / (self.folder.name + ".log")
 
@@ -61,7 +62,7 @@ class Node:
         at = out.tell()
         self.process = subprocess.Popen(
             [MOLDAU, "dev", "--dir", self.folder, "--port", str(self.port), *self.options],
-            stdout=out, stderr=subprocess.STDOUT)
+            stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **self.environment})
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             with open(self.log, "rb") as text:
