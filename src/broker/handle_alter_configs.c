@@ -20,7 +20,15 @@ struct alteration {
     enum kafka_error error;
     struct span message;
 };
+struct alter;
+/* What the two requests do each with messages of its own type. */
+struct form {
+    void (*leave)(void *request, const struct alter *alter);   /* what is judged makes room: the rest is for the controller */
+    void (*hear)(const struct alter *alter, int32_t next, struct alteration *a); /* the controller's next answer is about this one */
+    void (*answer)(struct request *request, const struct alter *alter);
+};
 struct alter {
+    const struct form *form;
     struct alteration *all;
     int32_t count;
     bool validate_only;
@@ -168,14 +176,10 @@ static int32_t look_at_all(struct request *request, struct alter *alter) {
     return left;
 }
 
-static enum kafka_error whole_call(const struct request *request) {
-    return request->shares ? container_of(request->shares, struct control_share, share)->call.error : KAFKA_NONE;
-}
-
-static struct alter *begin(struct request *request, int32_t count, bool validate_only) {
+static struct alter *begin(struct request *request, const struct form *form, int32_t count, bool validate_only) {
     struct alter *alter = REQUEST_NEW(request, struct alter);
     if (!alter) return NULL;
-    *alter = (struct alter){.count = count, .validate_only = validate_only};
+    *alter = (struct alter){.form = form, .count = count, .validate_only = validate_only};
     alter->all = REQUEST_ARRAY(request, (size_t)count, struct alteration);
     request->work = alter;
     return alter->all ? alter : NULL;
@@ -187,40 +191,64 @@ static bool begin_one(struct request *request, struct alteration *a, int8_t type
     return a->edits != NULL;
 }
 
-/* ---- IncrementalAlterConfigs */
-
-static void incremental_answer(struct request *request) {
+/* The controller has answered about those that were left to it, or as a whole it could not. */
+static void joined(struct request *request) {
     struct alter *alter = request->work;
-    const struct incremental_alter_configs_response *decided = alter->decided;
-    enum kafka_error failed = whole_call(request);
-    struct incremental_alter_configs_response out;
-    incremental_alter_configs_response_init(&out);
-    out.responses = incremental_alter_configs_response_alter_configs_resource_response_array(&request->arena, alter->count);
-    if (!out.responses) {
-        request_refuse(request, "over budget");
-        return;
-    }
-    out.responses_count = alter->count;
+    enum kafka_error failed = request->shares ? container_of(request->shares, struct control_share, share)->call.error : KAFKA_NONE;
     int32_t next = 0;
     for (int32_t i = 0; i < alter->count; i++) {
         struct alteration *a = &alter->all[i];
-        if (!a->judged && failed) judge(a, failed, (struct span){0});
-        if (!a->judged) {
-            assert(next < decided->responses_count);
-            judge(a, (enum kafka_error)decided->responses[next].error_code, decided->responses[next].error_message);
-            next++;
-        }
-        out.responses[i].error_code = (int16_t)a->error;
-        out.responses[i].error_message = a->message;
-        out.responses[i].resource_type = a->type;
-        out.responses[i].resource_name = a->name;
+        if (a->judged) continue;
+        if (failed) judge(a, failed, (struct span){0});
+        else alter->form->hear(alter, next++, a);
     }
+    alter->form->answer(request, alter);
+}
+
+/* The controller's listener leaves it all to the controller. */
+static void ask(struct request *request) {
+    struct alter *alter = request->work;
+    int32_t left = request_is_controllers(request) ? alter->count : look_at_all(request, alter);
+    if (left == 0) {
+        joined(request);
+        return;
+    }
+    if (!(alter->decided = request_response_new(request))) return;
+    alter->form->leave(request->in, alter);
+    (void)control_ask(request, request->row->key, request->version, request->in, alter->decided, joined);
+}
+
+/* ---- IncrementalAlterConfigs */
+
+static void incremental_leave(void *request, const struct alter *alter) {
+    struct incremental_alter_configs_request *in = request;
+    in->resources_count = 0;
+    for (int32_t i = 0; i < alter->count; i++)
+        if (!alter->all[i].judged) in->resources[in->resources_count++] = in->resources[i];
+}
+
+static void incremental_hear(const struct alter *alter, int32_t next, struct alteration *a) {
+    const struct incremental_alter_configs_response *decided = alter->decided;
+    assert(next < decided->responses_count);
+    judge(a, (enum kafka_error)decided->responses[next].error_code, decided->responses[next].error_message);
+}
+
+static void incremental_answer(struct request *request, const struct alter *alter) {
+    struct incremental_alter_configs_response out;
+    incremental_alter_configs_response_init(&out);
+    out.responses = REQUEST_ARRAY(request, (size_t)alter->count, struct incremental_alter_configs_response_alter_configs_resource_response);
+    if (!out.responses) return;
+    for (const struct alteration *a = alter->all; a < alter->all + alter->count; a++)
+        out.responses[out.responses_count++] = (struct incremental_alter_configs_response_alter_configs_resource_response){
+            .error_code = (int16_t)a->error, .error_message = a->message, .resource_type = a->type, .resource_name = a->name};
     request_reply(request, &out);
 }
 
+static const struct form incremental = {incremental_leave, incremental_hear, incremental_answer};
+
 void handle_incremental_alter_configs(struct request *request) {
-    struct incremental_alter_configs_request *in = request->in;
-    struct alter *alter = begin(request, in->resources_count, in->validate_only);
+    const struct incremental_alter_configs_request *in = request->in;
+    struct alter *alter = begin(request, &incremental, in->resources_count, in->validate_only);
     if (!alter) return;
     for (int32_t i = 0; i < in->resources_count; i++) {
         const struct incremental_alter_configs_request_alter_configs_resource *from = &in->resources[i];
@@ -228,54 +256,40 @@ void handle_incremental_alter_configs(struct request *request) {
         for (int32_t k = 0; k < from->configs_count; k++)
             alter->all[i].edits[k] = (struct config_edit){from->configs[k].name, from->configs[k].value, (enum config_op)(uint8_t)from->configs[k].config_operation};
     }
-    if (look_at_all(request, alter) == 0) {
-        incremental_answer(request);
-        return;
-    }
-    struct incremental_alter_configs_response *decided = REQUEST_NEW(request, struct incremental_alter_configs_response);
-    if (!decided) return;
-    incremental_alter_configs_response_init(decided);
-    alter->decided = decided;
-    in->resources_count = 0; /* those that are judged make room */
-    for (int32_t i = 0; i < alter->count; i++)
-        if (!alter->all[i].judged) in->resources[in->resources_count++] = in->resources[i];
-    (void)control_ask(request, request->row->key, request->version, in, decided, incremental_answer);
+    ask(request);
 }
 
 /* ---- AlterConfigs */
 
-static void whole_answer(struct request *request) {
-    struct alter *alter = request->work;
+static void whole_leave(void *request, const struct alter *alter) {
+    struct alter_configs_request *in = request;
+    in->resources_count = 0;
+    for (int32_t i = 0; i < alter->count; i++)
+        if (!alter->all[i].judged) in->resources[in->resources_count++] = in->resources[i];
+}
+
+static void whole_hear(const struct alter *alter, int32_t next, struct alteration *a) {
     const struct alter_configs_response *decided = alter->decided;
-    enum kafka_error failed = whole_call(request);
+    assert(next < decided->responses_count);
+    judge(a, (enum kafka_error)decided->responses[next].error_code, decided->responses[next].error_message);
+}
+
+static void whole_answer(struct request *request, const struct alter *alter) {
     struct alter_configs_response out;
     alter_configs_response_init(&out);
-    out.responses = alter_configs_response_alter_configs_resource_response_array(&request->arena, alter->count);
-    if (!out.responses) {
-        request_refuse(request, "over budget");
-        return;
-    }
-    out.responses_count = alter->count;
-    int32_t next = 0;
-    for (int32_t i = 0; i < alter->count; i++) {
-        struct alteration *a = &alter->all[i];
-        if (!a->judged && failed) judge(a, failed, (struct span){0});
-        if (!a->judged) {
-            assert(next < decided->responses_count);
-            judge(a, (enum kafka_error)decided->responses[next].error_code, decided->responses[next].error_message);
-            next++;
-        }
-        out.responses[i].error_code = (int16_t)a->error;
-        out.responses[i].error_message = a->message;
-        out.responses[i].resource_type = a->type;
-        out.responses[i].resource_name = a->name;
-    }
+    out.responses = REQUEST_ARRAY(request, (size_t)alter->count, struct alter_configs_response_alter_configs_resource_response);
+    if (!out.responses) return;
+    for (const struct alteration *a = alter->all; a < alter->all + alter->count; a++)
+        out.responses[out.responses_count++] = (struct alter_configs_response_alter_configs_resource_response){
+            .error_code = (int16_t)a->error, .error_message = a->message, .resource_type = a->type, .resource_name = a->name};
     request_reply(request, &out);
 }
 
+static const struct form whole = {whole_leave, whole_hear, whole_answer};
+
 void handle_alter_configs(struct request *request) {
-    struct alter_configs_request *in = request->in;
-    struct alter *alter = begin(request, in->resources_count, in->validate_only);
+    const struct alter_configs_request *in = request->in;
+    struct alter *alter = begin(request, &whole, in->resources_count, in->validate_only);
     if (!alter) return;
     for (int32_t i = 0; i < in->resources_count; i++) {
         const struct alter_configs_request_alter_configs_resource *from = &in->resources[i];
@@ -284,16 +298,5 @@ void handle_alter_configs(struct request *request) {
         for (int32_t k = 0; k < from->configs_count; k++)
             alter->all[i].edits[k] = (struct config_edit){from->configs[k].name, from->configs[k].value, CONFIG_SET};
     }
-    if (look_at_all(request, alter) == 0) {
-        whole_answer(request);
-        return;
-    }
-    struct alter_configs_response *decided = REQUEST_NEW(request, struct alter_configs_response);
-    if (!decided) return;
-    alter_configs_response_init(decided);
-    alter->decided = decided;
-    in->resources_count = 0; /* those that are judged make room */
-    for (int32_t i = 0; i < alter->count; i++)
-        if (!alter->all[i].judged) in->resources[in->resources_count++] = in->resources[i];
-    (void)control_ask(request, request->row->key, request->version, in, decided, whole_answer);
+    ask(request);
 }

@@ -9,13 +9,6 @@ static struct control_call *call_of(struct request *request) {
     return &container_of(request->shares, struct control_share, share)->call;
 }
 
-static void *response_new(struct request *request) {
-    const struct wire_struct *of = request->api->response->body;
-    void *out = request_alloc(request, of->size);
-    if (out) wire_init(of, out);
-    return out;
-}
-
 /* ---- raft's */
 
 static void quorum_joined(struct request *request) {
@@ -34,35 +27,9 @@ void handle_quorum(struct request *request) {
 
 /* ---- the controller's */
 
-/* Apache Kafka's own form: in each resource that was named where the answer has no other place for an error. */
-static bool refuse_call(struct request *request, enum kafka_error error) {
-    struct arena *arena = &request->arena;
+static void refuse_call(struct request *request, enum kafka_error error) {
     switch (request->row->key) {
-    case API_ALTER_CONFIGS: {
-        const struct alter_configs_request *in = request->in;
-        struct alter_configs_response *out = request->work;
-        if (!(out->responses = alter_configs_response_alter_configs_resource_response_array(arena, in->resources_count))) return false;
-        out->responses_count = in->resources_count;
-        for (int32_t i = 0; i < in->resources_count; i++) {
-            out->responses[i].resource_type = in->resources[i].resource_type;
-            out->responses[i].resource_name = in->resources[i].resource_name;
-            out->responses[i].error_code = (int16_t)error;
-        }
-        return true;
-    }
-    case API_INCREMENTAL_ALTER_CONFIGS: {
-        const struct incremental_alter_configs_request *in = request->in;
-        struct incremental_alter_configs_response *out = request->work;
-        if (!(out->responses = incremental_alter_configs_response_alter_configs_resource_response_array(arena, in->resources_count))) return false;
-        out->responses_count = in->resources_count;
-        for (int32_t i = 0; i < in->resources_count; i++) {
-            out->responses[i].resource_type = in->resources[i].resource_type;
-            out->responses[i].resource_name = in->resources[i].resource_name;
-            out->responses[i].error_code = (int16_t)error;
-        }
-        return true;
-    }
-#define ERROR_CODE(key, name) case key: ((struct name *)request->work)->error_code = (int16_t)error; return true;
+#define ERROR_CODE(key, name) case key: ((struct name *)request->work)->error_code = (int16_t)error; return;
     ERROR_CODE(API_ELECT_LEADERS, elect_leaders_response)
     ERROR_CODE(API_ALTER_PARTITION_REASSIGNMENTS, alter_partition_reassignments_response)
     ERROR_CODE(API_LIST_PARTITION_REASSIGNMENTS, list_partition_reassignments_response)
@@ -84,15 +51,12 @@ static void controller_joined(struct request *request) {
     enum kafka_error error = call_of(request)->error;
     if (error) {
         wire_init(request->api->response->body, request->work); /* it was not filled in to its end */
-        if (!refuse_call(request, error)) {
-            request_refuse(request, "over budget");
-            return;
-        }
+        refuse_call(request, error);
     }
     request_reply(request, request->work);
 }
 
 void handle_controller(struct request *request) {
-    if (!(request->work = response_new(request))) return;
+    if (!(request->work = request_response_new(request))) return;
     (void)control_ask(request, request->row->key, request->version, request->in, request->work, controller_joined);
 }

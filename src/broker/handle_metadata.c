@@ -15,10 +15,6 @@ static const char *listener_name(const struct request *request) {
     return request->broker->node->listeners[request->client->listener].name;
 }
 
-static bool is_controllers(const struct request *request) {
-    return request->broker->node->listeners[request->client->listener].is_controller;
-}
-
 static bool ids_array(struct request *request, struct image_ids ids, int32_t **out, int32_t *count) {
     *count = (int32_t)ids.count;
     *out = REQUEST_ARRAY(request, ids.count, int32_t);
@@ -248,7 +244,7 @@ void handle_describe_cluster(struct request *request) {
     struct describe_cluster_response *out = REQUEST_NEW(request, struct describe_cluster_response);
     if (!out) return;
     describe_cluster_response_init(out);
-    int8_t own = is_controllers(request) ? ENDPOINT_CONTROLLER : ENDPOINT_BROKER;
+    int8_t own = request_is_controllers(request) ? ENDPOINT_CONTROLLER : ENDPOINT_BROKER;
     if (in->endpoint_type != own) { /* a listener answers about its like */
         bool exists = in->endpoint_type == ENDPOINT_BROKER || in->endpoint_type == ENDPOINT_CONTROLLER;
         out->error_code = request->version == 0 ? KAFKA_INVALID_REQUEST : exists ? KAFKA_MISMATCHED_ENDPOINT_TYPE : KAFKA_UNSUPPORTED_ENDPOINT_TYPE;
@@ -410,7 +406,7 @@ static bool name_is_valid(struct span text) { /* what Kafka allows as a client's
 
 static bool fill_apis(struct request *request, struct api_versions_response *out) {
     uint32_t count;
-    const struct api_row *rows = api_rows(is_controllers(request), &count);
+    const struct api_row *rows = api_rows(request_is_controllers(request), &count);
     out->api_keys = api_versions_response_api_version_array(&request->arena, (int32_t)count);
     if (!out->api_keys) return false;
     for (uint32_t i = 0; i < count; i++) {

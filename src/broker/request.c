@@ -24,6 +24,10 @@ void request_free(struct request *request) {
     broker->requests_free_count++;
 }
 
+bool request_is_controllers(const struct request *request) {
+    return request->broker->node->listeners[request->client->listener].is_controller;
+}
+
 static uint64_t span_ns(time_ns from, time_ns to) { return to > from ? (uint64_t)(to - from) : 0; }
 
 static void count_times(const struct request *request) {
@@ -121,6 +125,13 @@ void *request_array(struct request *request, size_t count, size_t size) {
     void *memory = arena_array(&request->arena, count ? count : 1, size);
     if (!memory) request_refuse(request, "over budget");
     return memory;
+}
+
+void *request_response_new(struct request *request) {
+    const struct wire_struct *of = request->api->response->body;
+    void *response = request_alloc(request, of->size);
+    if (response) wire_init(of, response);
+    return response;
 }
 
 struct span request_text(struct request *request, const char *format, ...) {

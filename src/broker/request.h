@@ -61,6 +61,9 @@ struct request {
     void *work;                    /* the handler's own */
 };
 
+/* Did it come through a controller's listener? */
+bool request_is_controllers(const struct request *request);
+
 /* Encodes and sends the answer, and frees the request. `response` is the generated struct, in the request's arena or
  * borrowed for the call. */
 void request_reply(struct request *request, const void *response);
@@ -73,5 +76,7 @@ void *request_alloc(struct request *request, size_t bytes);
 #define REQUEST_NEW(request, type) ((type *)request_alloc((request), sizeof(type)))
 #define REQUEST_ARRAY(request, count, type) ((type *)request_array((request), (count), sizeof(type)))
 void *request_array(struct request *request, size_t count, size_t size);
+/* An empty answer to this request, from the same memory. */
+void *request_response_new(struct request *request);
 /* A copy of text in the arena; NULL data when over budget. */
 struct span request_text(struct request *request, const char *format, ...) printf_like(2, 3);
