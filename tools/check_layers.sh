@@ -27,7 +27,7 @@ function is_pure(path,   p, pattern) {
 function wrong(why) { printf "%s:%d: %s: %s\n", FILENAME, FNR, $0, why; bad++ }
 FNR == 1 {
   files++; mine = FILENAME; sub(/^src\//, "", mine); split(mine, part, "/"); folder = part[1]
-  test = (FILENAME ~ /_(test|fuzz)\.c$/)
+  test = (FILENAME ~ /(_(test|fuzz)\.c|_rig\.h)$/)
   if (!(folder in rank) && !(folder in beside)) wrong("the folder is not in LAYERS")
 }
 /^#include </ && is_pure(mine) && !test && /<(time|unistd|fcntl|stdio|stdlib|pthread|sys\/.*)\.h>/ { wrong("a pure file has no business with it") }

@@ -4,13 +4,10 @@
 #pragma once
 #include "net/net.h"
 #include "quorum/quorum.h"
+#include "sim/quorum_node.h"
+#include "sim/sim_io.h"
 
-struct sim; /* sim/sim_io.h, where a test needs more of it */
-struct sim_net;
-struct sim_host;
-struct sim_process;
-
-enum { RIG_NODES_MAX = 5, RIG_VALUES_MAX = 1 << 14, RIG_PORT = 9093 };
+enum { RIG_NODES_MAX = 5, RIG_VALUES_MAX = 1 << 14 };
 
 /* A listener's state: the numbers of the values that it was given, in order. */
 struct rig_state { uint32_t count; uint32_t values[RIG_VALUES_MAX]; };
@@ -27,6 +24,7 @@ struct rig_node {
     struct quorum_peers *peers;
     struct net *net;
     struct listener *listener;
+    struct quorum_node_server server;
     struct quorum_listener up;
     struct rig_state state, taking;
     uint32_t taken_at;

@@ -1,9 +1,7 @@
 #include "quorum/quorum_rig.h"
 #include "base/bytes.h"
 #include "quorum/host.h"
-#include "sim/sim_io.h"
 #include "test.h"
-#include "wire/header.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,117 +139,26 @@ static void on_failed(struct quorum_listener *up, const char *why) {
     snprintf(node->why, sizeof(node->why), "%s", why);
 }
 
-/* ---- Serving: the quorum's requests, and ApiVersions */
-
-struct served {
-    struct quorum_request request;
-    struct arena arena;
-    struct pool *pool;
-    struct conn_slot *slot;
-    struct slab *slab;
-    struct chain chain;
-    int32_t correlation;
-};
-
-static void served_gone(struct conn_slot *slot) {
-    struct served *served = slot_user(slot);
-    slab_drop(served->slab);
-    arena_destroy(&served->arena);
-    pool_free(served->pool, served, sizeof(*served));
-}
-
-static void served_answer(struct quorum_request *request, void *response) {
-    struct served *served = container_of(request, struct served, request);
-    assert_non_null(response);
-    chain_init(&served->chain, &served->arena);
-    assert_true(wire_response_frame(request->api, request->version, served->correlation, response, &served->chain));
-    chain_consume(&served->chain, 4);
-    conn_answer(served->slot, &served->chain, served_gone);
-}
-
-static void *api_versions(struct served *served) {
-    struct api_versions_response *out = ARENA_NEW(&served->arena, struct api_versions_response);
-    api_versions_response_init(out);
-    out->api_keys = api_versions_response_api_version_array(&served->arena, API_COUNT);
-    for (int16_t key = 0; key < API_COUNT; key++) {
-        const struct wire_api *api = wire_api(key);
-        if (!api->request || !api->on_controller) continue;
-        struct api_versions_response_api_version *to = &out->api_keys[out->api_keys_count++];
-        to->api_key = key;
-        to->min_version = api->version_min;
-        to->max_version = (int16_t)(api->version_max - (api->is_unstable ? 1 : 0));
-    }
-    out->supported_features = api_versions_response_supported_feature_key_array(&served->arena, 1);
-    out->supported_features_count = 1;
-    out->supported_features[0].name = SPAN_LITERAL("kraft.version");
-    out->supported_features[0].max_version = 1;
-    return out;
-}
-
-static enum frame_verdict on_frame(struct conn *conn, struct conn_slot *slot, struct span frame, struct slab *slab) {
-    struct rig_node *node = conn_listener_context(conn);
-    struct pool *pool = conn_shard(conn)->pool;
-    struct served *served = POOL_NEW(pool, struct served);
-    struct request_header header;
-    struct span body;
-    served->pool = pool;
-    served->slot = slot;
-    served->slab = slab_hold(slab);
-    arena_init(&served->arena, pool, 0);
-    slot_set_user(slot, served);
-    assert_int_equal(wire_request_header_decode(&header, frame, &served->arena, &body), ERR_NONE);
-    const struct wire_api *api = wire_api(header.request_api_key);
-    void *request = arena_alloc(&served->arena, api->request->body->size);
-    assert_int_equal(wire_decode(api->request, header.request_api_version, request, body, &served->arena, NULL), ERR_NONE);
-    served->correlation = header.correlation_id;
-    served->request = (struct quorum_request){.api = api, .version = header.request_api_version, .request = request,
-                                              .listener = SPAN_LITERAL("CONTROLLER"), .arena = &served->arena, .answer = served_answer};
-    if (api->key == API_API_VERSIONS) served_answer(&served->request, api_versions(served));
-    else quorum_request(node->quorum, &served->request);
-    return FRAME_TAKEN;
-}
-
-static void on_closed(struct conn *conn, enum conn_end why) {
-    (void)conn;
-    (void)why;
-}
-
-static const struct conn_owner OWNER = {.on_frame = on_frame, .on_closed = on_closed};
-
 /* ---- Machines */
 
-static struct uuid directory_of(uint32_t number) {
-    struct uuid id = {{0}};
-    memset(id.bytes, (int)(0x61 + number), sizeof(id.bytes));
-    return id;
-}
-
-static void voters_of(const struct rig *rig, struct raft_voters *out) {
-    *out = (struct raft_voters){0};
-    for (uint32_t i = 0; i < rig->voters; i++) {
-        char host[32];
-        snprintf(host, sizeof(host), "10.0.0.%u", i + 1);
-        struct raft_listener at = {SPAN_LITERAL("CONTROLLER"), span_text(host), RIG_PORT};
-        assert_true(raft_voters_add(out, (struct raft_key){(int32_t)i + 1, directory_of(i)}, 0, 1, &at, 1));
-    }
+static struct quorum_nodes nodes_of(const struct rig *rig) {
+    return (struct quorum_nodes){.voters = rig->voters, .dynamic = rig->dynamic, .path = "/m", .cluster_id = CLUSTER};
 }
 
 void rig_format(struct rig *rig, uint32_t number) {
     struct rig_node *node = &rig->nodes[number];
     struct io_files files = sim_host_files(node->host);
-    static struct raft_voters voters;
+    struct quorum_nodes nodes = nodes_of(rig);
     struct span values[] = {SPAN_LITERAL("\0\0\0\0bootstrap 1"), SPAN_LITERAL("\0\0\0\0bootstrap 2")};
     struct log_dir_meta meta;
     if (log_dir_meta_read(files, "/m", &meta) == ERR_NONE) return;
-    assert_int_equal(log_dir_format(files, "/m", CLUSTER, (broker_id)node->number + 1, directory_of(node->number), 1000), ERR_NONE);
-    voters_of(rig, &voters);
-    if (node->number < rig->voters)
-        assert_int_equal(quorum_format(files, sim_pool(rig->sim), "/m", rig->dynamic ? 1 : 0, rig->dynamic ? &voters : NULL, values, 2, 1000), ERR_NONE);
+    assert_int_equal(quorum_node_format(&nodes, number, files, sim_pool(rig->sim), values, 2), ERR_NONE);
 }
 
 bool rig_try_start(struct rig *rig, uint32_t number, char *why, size_t why_size) {
     struct rig_node *node = &rig->nodes[number];
-    char host[32], voters[256] = "";
+    struct quorum_nodes nodes = nodes_of(rig);
+    struct quorum_node_settings settings;
     assert_null(node->process);
     rig_format(rig, number);
     node->process = sim_process_start(node->host, 1);
@@ -268,17 +175,6 @@ bool rig_try_start(struct rig *rig, uint32_t number, char *why, size_t why_size)
     if (log_store_open(&node->store, shard, node->dirs, &store)) return false;
     assert_int_equal(quorum_peers_open(&node->peers, shard, (broker_id)number + 1), ERR_NONE);
 
-    static struct raft_listeners listeners;
-    snprintf(host, sizeof(host), "10.0.0.%u", number + 1);
-    listeners = (struct raft_listeners){0};
-    assert_true(raft_listeners_add(&listeners, (struct raft_listener){SPAN_LITERAL("CONTROLLER"), span_text(host), RIG_PORT}));
-    for (uint32_t i = 0; i < rig->voters && !rig->dynamic; i++)
-        snprintf(voters + strlen(voters), sizeof(voters) - strlen(voters), "%s%u@10.0.0.%u:%d", i ? "," : "", i + 1, i + 1, RIG_PORT);
-    struct quorum_address bootstrap[RIG_NODES_MAX];
-    for (uint32_t i = 0; i < rig->voters; i++) {
-        snprintf(bootstrap[i].host, sizeof(bootstrap[i].host), "10.0.0.%u", i + 1);
-        bootstrap[i].port = RIG_PORT;
-    }
     node->up = (struct quorum_listener){on_snapshot_begin, on_snapshot_records, on_snapshot_end, on_commit, on_leader,
                                         snapshot_begin, snapshot_next, snapshot_end, on_failed};
     if (rig->up.on_commit) node->up = rig->up;
@@ -294,21 +190,16 @@ bool rig_try_start(struct rig *rig, uint32_t number, char *why, size_t why_size)
     options.store = node->store;
     options.dir = log_dirs_metadata(node->dirs);
     options.cluster_id = rig->cluster_id ? rig->cluster_id : CLUSTER;
-    options.node = (broker_id)number + 1;
-    options.can_vote = number < rig->voters;
-    options.listeners = &listeners;
-    options.default_listener = "CONTROLLER";
-    options.voters = voters;
-    options.bootstrap = bootstrap;
-    options.bootstrap_count = rig->dynamic ? rig->voters : 0;
     options.peers = node->peers;
     options.listener[0] = &node->up;
+    quorum_node_settings(&nodes, number, &settings, &options);
     if (quorum_open(&node->quorum, &options, why, why_size)) {
         node->quorum = NULL;
         return false;
     }
+    node->server = (struct quorum_node_server){.sim = rig->sim, .quorum = node->quorum};
     struct net_limits limits = {0};
-    struct listener_options listen = {.owner = &OWNER, .context = node, .address = {.port = RIG_PORT}};
+    struct listener_options listen = {.owner = &quorum_node_conns, .context = &node->server, .address = {.port = QUORUM_PORT}};
     assert_int_equal(net_open(&node->net, shard, &limits), ERR_NONE);
     assert_int_equal(listener_open(&node->listener, shard, &listen), 0);
     sim_io_nudge(io);

@@ -7,11 +7,11 @@
 #include "net/net.h"
 #include "quorum/quorum.h"
 #include "sim/cluster.h"
-#include "wire/header.h"
+#include "sim/quorum_node.h"
 #include <stdio.h>
 #include <string.h>
 
-enum { NODES_MAX = 7, EPOCHS_MAX = 1 << 16, WAITING_MAX = 256, VALUE_BYTES_MAX = 300, PORT = 9093 };
+enum { NODES_MAX = 7, EPOCHS_MAX = 1 << 16, WAITING_MAX = 256, VALUE_BYTES_MAX = 300 };
 
 /* What the records come to: compared instead of a list of them. */
 struct state { uint64_t count, hash; };
@@ -51,6 +51,7 @@ struct program { /* inside of the process */
     struct quorum_peers *peers;
     struct net *net;
     struct listener *listener;
+    struct quorum_node_server server;
     struct quorum_listener up;
     struct state state, taking;
     uint32_t taken, taking_records;
@@ -228,138 +229,42 @@ static void check_vote(struct program *program, const struct vote_request *reque
               (long long)own.epoch, (long long)own.voted);
 }
 
-/* ---- Serving */
-struct served {
-    struct program *program;
-    struct quorum_request request;
-    struct arena arena;
-    struct pool *pool;
-    struct conn_slot *slot;
-    struct slab *slab;
-    struct chain chain;
-    int32_t correlation;
-};
-
-static void served_gone(struct conn_slot *slot) {
-    struct served *served = slot_user(slot);
-    slab_drop(served->slab);
-    arena_destroy(&served->arena);
-    pool_free(served->pool, served, sizeof *served);
+static void on_asked(struct quorum_node_server *server, const struct wire_api *api, const void *request) {
+    if (api->key == API_VOTE) check_candidate(container_of(server, struct program, server)->world, request);
 }
 
-static void served_answer(struct quorum_request *request, void *response) {
-    struct served *served = container_of(request, struct served, request);
-    if (request->api->key == API_VOTE && response) check_vote(served->program, request->request, response);
-    chain_init(&served->chain, &served->arena);
-    bool framed = response && wire_response_frame(request->api, request->version, served->correlation, response, &served->chain);
-    assert(framed);
-    chain_consume(&served->chain, 4);
-    conn_answer(served->slot, &served->chain, served_gone);
+static void on_answer(struct quorum_node_server *server, const struct wire_api *api, const void *request, const void *response) {
+    if (api->key == API_VOTE) check_vote(container_of(server, struct program, server), request, response);
 }
-
-static void *api_versions_of(struct served *served) {
-    struct api_versions_response *out = ARENA_NEW(&served->arena, struct api_versions_response);
-    api_versions_response_init(out);
-    out->api_keys = api_versions_response_api_version_array(&served->arena, API_COUNT);
-    for (int16_t key = 0; key < API_COUNT; key++) {
-        const struct wire_api *api = wire_api(key);
-        if (!api->request || !api->on_controller) continue;
-        struct api_versions_response_api_version *row = &out->api_keys[out->api_keys_count++];
-        row->api_key = key;
-        row->min_version = api->version_min;
-        row->max_version = (int16_t)(api->version_max - (api->is_unstable ? 1 : 0));
-    }
-    out->supported_features = api_versions_response_supported_feature_key_array(&served->arena, 1);
-    out->supported_features_count = 1;
-    out->supported_features[0].name = SPAN_LITERAL("kraft.version");
-    out->supported_features[0].max_version = 1;
-    return out;
-}
-
-static enum frame_verdict on_frame(struct conn *conn, struct conn_slot *slot, struct span frame, struct slab *slab) {
-    struct program *program = conn_listener_context(conn);
-    struct pool *pool = conn_shard(conn)->pool;
-    struct served *served = POOL_NEW(pool, struct served);
-    struct request_header header;
-    struct span body;
-    assert(served);
-    served->program = program;
-    served->pool = pool;
-    served->slot = slot;
-    served->slab = slab_hold(slab);
-    arena_init(&served->arena, pool, 0);
-    slot_set_user(slot, served);
-    enum err err = wire_request_header_decode(&header, frame, &served->arena, &body);
-    SIM_CHECK(program->world->sim, err == ERR_NONE, "wire", "node %u gets a request that cannot be read: %s", program->node->number, err_name(err));
-    const struct wire_api *api = wire_api(header.request_api_key);
-    void *request = arena_alloc(&served->arena, api->request->body->size);
-    err = wire_decode(api->request, header.request_api_version, request, body, &served->arena, NULL);
-    SIM_CHECK(program->world->sim, err == ERR_NONE, "wire", "node %u gets a %s that cannot be decoded: %s", program->node->number, api->name, err_name(err));
-    served->correlation = header.correlation_id;
-    served->request = (struct quorum_request){.api = api, .version = header.request_api_version, .request = request,
-                                              .listener = SPAN_LITERAL("CONTROLLER"), .arena = &served->arena, .answer = served_answer};
-    if (api->key == API_VOTE) check_candidate(program->world, request);
-    if (api->key == API_API_VERSIONS) served_answer(&served->request, api_versions_of(served));
-    else quorum_request(program->quorum, &served->request);
-    return FRAME_TAKEN;
-}
-
-static void on_closed(struct conn *conn, enum conn_end why) {}
-static const struct conn_owner conn_owner = {.on_frame = on_frame, .on_closed = on_closed};
 
 /* ---- Nodes */
-static struct uuid directory_of(uint32_t number) {
-    struct uuid id;
-    memset(id.bytes, (int)(0x61 + number), sizeof id.bytes);
-    return id;
+static struct quorum_nodes nodes_of(const struct world *world) {
+    return (struct quorum_nodes){.voters = world->voters, .dynamic = world->dynamic, .path = data_path, .cluster_id = cluster_id};
 }
 
-static void address_of(uint32_t number, char out[32]) { snprintf(out, 32, "10.0.0.%u", number + 1); }
-
 static void format(struct world *world, uint32_t number) {
-    struct sim_host *host = world->cluster.nodes[number].host;
-    struct io_files files = sim_host_files(host);
-    static struct raft_voters voters;
+    struct quorum_nodes nodes = nodes_of(world);
     struct span values[] = {SPAN_LITERAL("\0\0\0\0bootstrap")};
-    memset(&voters, 0, sizeof voters);
-    for (uint32_t i = 0; i < world->voters; i++) {
-        char address[32];
-        address_of(i, address);
-        struct raft_listener at = {SPAN_LITERAL("CONTROLLER"), span_text(address), PORT};
-        bool added = raft_voters_add(&voters, (struct raft_key){(int32_t)i + 1, directory_of(i)}, 0, 1, &at, 1);
-        assert(added);
-    }
-    enum err err = log_dir_format(files, data_path, cluster_id, (broker_id)number + 1, directory_of(number), 1000);
-    if (!err && number < world->voters) err = quorum_format(files, sim_pool(world->sim), data_path, world->dynamic ? 1 : 0, world->dynamic ? &voters : NULL, values, 1, 1000);
+    enum err err = quorum_node_format(&nodes, number, sim_host_files(world->cluster.nodes[number].host), sim_pool(world->sim), values, 1);
     SIM_CHECK(world->sim, err == ERR_NONE, "format", "formatting node %u: %s", number, err_name(err));
     cluster_power_cut(&world->cluster.nodes[number], SIM_CRASH_LOSE_ALL); /* what format says it did is there */
 }
 
 static enum err quorum_make(struct program *program, char *why, size_t why_size) {
     struct world *world = program->world;
-    uint32_t number = program->node->number;
-    char address[32], voters[256] = "";
-    struct raft_listeners listeners = {0};
-    struct quorum_address bootstrap[NODES_MAX];
-    address_of(number, address);
-    bool added = raft_listeners_add(&listeners, (struct raft_listener){SPAN_LITERAL("CONTROLLER"), span_text(address), PORT});
-    assert(added);
-    for (uint32_t i = 0; i < world->voters; i++) {
-        size_t size = strlen(voters);
-        snprintf(voters + size, sizeof voters - size, "%s%u@10.0.0.%u:%d", i ? "," : "", i + 1, i + 1, PORT);
-        address_of(i, bootstrap[i].host);
-        bootstrap[i].port = PORT;
-    }
+    struct quorum_nodes nodes = nodes_of(world);
+    struct quorum_node_settings settings;
     program->up = (struct quorum_listener){on_snapshot_begin, on_snapshot_records, on_snapshot_end, on_commit, on_leader,
                                            snapshot_begin, snapshot_next, snapshot_end, on_failed};
     struct quorum_options options = {
         .shard = program->shard, .store = program->store, .dir = log_dirs_metadata(program->dirs), .cluster_id = cluster_id,
-        .node = (broker_id)number + 1, .can_vote = number < world->voters, .listeners = &listeners, .default_listener = "CONTROLLER",
-        .voters = world->dynamic ? "" : voters, .bootstrap = bootstrap, .bootstrap_count = world->dynamic ? world->voters : 0,
         .fetch_bytes_max = (int32_t)world->fetch_bytes, .fetch_snapshot_bytes_max = (int32_t)world->piece_bytes,
         .snapshot_bytes = world->snapshot_bytes, .retention_bytes = (int64_t)world->retention_bytes, .retention_ms = -1,
         .snapshot_interval_ms = -1, .segment_bytes = world->segment_bytes, .read_bytes = 4096, .peers = program->peers, .listener = {&program->up}};
-    return quorum_open(&program->quorum, &options, why, why_size);
+    quorum_node_settings(&nodes, program->node->number, &settings, &options);
+    enum err err = quorum_open(&program->quorum, &options, why, why_size);
+    program->server = (struct quorum_node_server){.sim = world->sim, .quorum = program->quorum, .on_asked = on_asked, .on_answer = on_answer};
+    return err;
 }
 
 static void program_start(struct cluster_node *node) {
@@ -370,7 +275,7 @@ static void program_start(struct cluster_node *node) {
     struct shard_options shards = {.count = 1, .ios = ios, .pools = pools, .mailbox_messages = 64};
     struct log_store_options store = {.recovery_checkpoint_ms = 1000, .retention_check_ms = 500, .retention_first_ms = 500, .checkpoint_bytes_min = 4096};
     struct net_limits limits = {0};
-    struct listener_options listen = {.owner = &conn_owner, .context = program, .address = {.port = PORT}};
+    struct listener_options listen = {.owner = &quorum_node_conns, .context = &program->server, .address = {.port = QUORUM_PORT}};
     char why[512] = "";
     assert(program);
     node->program = program;
