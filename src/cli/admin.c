@@ -18,6 +18,13 @@ bool admin_open(struct admin *admin, const struct args *args) {
 
 void admin_close(struct admin *admin) { session_close(&admin->session); }
 
+int admin_end(struct admin *admin, bool ok) {
+    fflush(stdout);
+    if (!ok && admin->why.size) fprintf(stderr, "%s\n", admin_cause(admin));
+    admin_close(admin);
+    return ok ? 0 : 1;
+}
+
 bool admin_fail(struct admin *admin, const char *exception, const char *format, ...) {
     char text[ADMIN_WHY_MAX];
     va_list arguments;
@@ -262,4 +269,9 @@ bool admin_coordinator(struct admin *admin, struct span group, int32_t *node) {
     if (!admin_check(admin, code, response.coordinators_count == 1 ? response.coordinators[0].error_message : (struct span){0})) return false;
     *node = response.coordinators[0].node_id;
     return true;
+}
+
+bool admin_call_coordinator(struct admin *admin, struct span group, int16_t api_key, int16_t version_max, const char *name, const void *request, void *response) {
+    int32_t node;
+    return admin_coordinator(admin, group, &node) && admin_call(admin, node, api_key, version_max, name, request, response);
 }

@@ -22,6 +22,8 @@ struct admin {
 /* By --bootstrap-server or --bootstrap-controller, and --command-config. False: `why` has a sentence. */
 must_use bool admin_open(struct admin *admin, const struct args *args);
 void admin_close(struct admin *admin); /* also of one that could not be opened */
+/* The end of most tools: what went wrong to standard error, if not ok, and closed. Answers the tool's status. */
+int admin_end(struct admin *admin, bool ok);
 static inline struct arena *admin_memory(struct admin *admin) { return &admin->session.arena; }
 
 /* All of these answer false. */
@@ -61,6 +63,7 @@ must_use bool admin_offsets(struct admin *admin, struct partition_row *rows, int
 
 /* ---- coordinators. A group's broker, which must be asked about it. */
 must_use bool admin_coordinator(struct admin *admin, struct span group, int32_t *node);
+must_use bool admin_call_coordinator(struct admin *admin, struct span group, int16_t api_key, int16_t version_max, const char *name, const void *request, void *response);
 
 /* Java's name of the exception that stands for an error, without the package. */
 void exception_of_error(int16_t code, struct text *out);

@@ -69,9 +69,5 @@ static bool run(struct admin *admin) {
 int api_versions_run(struct args *args) {
     static struct admin admin;
     if (!args_has(args, "bootstrap-server")) return args_wrong(args, args->count ? "Missing required argument \"[bootstrap-server]\"" : "This tool helps to retrieve broker version information.");
-    bool ok = admin_open(&admin, args) && run(&admin);
-    fflush(stdout);
-    if (!ok) fprintf(stderr, "%s\n", admin_cause(&admin));
-    admin_close(&admin);
-    return ok ? 0 : 1;
+    return admin_end(&admin, admin_open(&admin, args) && run(&admin));
 }

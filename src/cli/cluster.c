@@ -7,13 +7,6 @@
 
 static struct admin admin;
 
-static int finish(bool ok) {
-    fflush(stdout);
-    if (!ok) fprintf(stderr, "%s\n", admin_cause(&admin));
-    admin_close(&admin);
-    return ok ? 0 : 1;
-}
-
 /* The older name of --command-config goes on to be taken. */
 static bool open_cluster(struct args *args, bool *said) {
     *said = true;
@@ -44,10 +37,10 @@ static bool describe(struct describe_cluster_response *response, bool fenced_too
 int cluster_id_run(struct args *args) {
     struct describe_cluster_response response;
     bool said;
-    if (!open_cluster(args, &said)) return said ? 1 : finish(false);
+    if (!open_cluster(args, &said)) return said ? 1 : admin_end(&admin, false);
     bool ok = describe(&response, false);
     if (ok) printf("Cluster ID: %.*s\n", (int)response.cluster_id.size, (const char *)response.cluster_id.data);
-    return finish(ok);
+    return admin_end(&admin, ok);
 }
 
 int cluster_unregister_run(struct args *args) {
@@ -60,7 +53,7 @@ int cluster_unregister_run(struct args *args) {
         fprintf(stderr, "kafka-cluster: error: argument --id/-i is required\n");
         return 1;
     }
-    if (!open_cluster(args, &said)) return said ? 1 : finish(false);
+    if (!open_cluster(args, &said)) return said ? 1 : admin_end(&admin, false);
     unregister_broker_request_init(&request);
     request.broker_id = (int32_t)args_number(args, "id");
     bool ok;
@@ -72,7 +65,7 @@ int cluster_unregister_run(struct args *args) {
         puts("The target cluster does not support the broker unregistration API.");
         ok = true;
     }
-    return finish(ok);
+    return admin_end(&admin, ok);
 }
 
 static int by_id(const void *a, const void *b) {
@@ -83,10 +76,10 @@ static int by_id(const void *a, const void *b) {
 int cluster_list_endpoints_run(struct args *args) {
     struct describe_cluster_response response;
     bool said;
-    if (!open_cluster(args, &said)) return said ? 1 : finish(false);
+    if (!open_cluster(args, &said)) return said ? 1 : admin_end(&admin, false);
     if (admin.at_controllers && args_has(args, "include-fenced-brokers"))
-        return finish(admin_fail(&admin, NULL, "The option --include-fenced-brokers is only supported with --bootstrap-server option"));
-    if (!describe(&response, args_has(args, "include-fenced-brokers"))) return finish(false);
+        return admin_end(&admin, admin_fail(&admin, NULL, "The option --include-fenced-brokers is only supported with --bootstrap-server option"));
+    if (!describe(&response, args_has(args, "include-fenced-brokers"))) return admin_end(&admin, false);
     int host = 5, rack = 10;
     if (response.brokers_count) qsort(response.brokers, (size_t)response.brokers_count, sizeof *response.brokers, by_id);
     for (int32_t i = 0; i < response.brokers_count; i++) {
@@ -103,5 +96,5 @@ int cluster_list_endpoints_run(struct args *args) {
             printf("%-10d %-*s %-10d %-*s %-10s %-15s\n", broker->broker_id, host, name, broker->port, rack, broker->rack.data ? cell_span(admin_memory(&admin), broker->rack) : "null",
                    broker->is_fenced ? "fenced" : "unfenced", "broker");
     }
-    return finish(true);
+    return admin_end(&admin, true);
 }

@@ -114,11 +114,11 @@ int delete_records_run(struct args *args) {
     }
     json_t *root = json_loadf(file, JSON_REJECT_DUPLICATES, &error);
     fclose(file);
-    if (!root) fprintf(stderr, "The input string is not a valid JSON\n");
-    bool ok = root && admin_open(&admin, args) && run(&admin, root);
-    fflush(stdout);
-    if (root && !ok) fprintf(stderr, "%s\n", admin_cause(&admin));
-    if (root) admin_close(&admin);
+    if (!root) {
+        fprintf(stderr, "The input string is not a valid JSON\n");
+        return 1;
+    }
+    int status = admin_end(&admin, admin_open(&admin, args) && run(&admin, root));
     json_decref(root);
-    return ok ? 0 : 1;
+    return status;
 }

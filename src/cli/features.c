@@ -12,13 +12,6 @@ struct updates {
     uint32_t count;
 };
 
-static int finish(struct admin *admin, bool ok) {
-    fflush(stdout);
-    if (!ok && admin->why.size) fprintf(stderr, "%s\n", admin_cause(admin));
-    admin_close(admin);
-    return ok ? 0 : 1;
-}
-
 static bool has_servers(const struct args *args) {
     if (args_has(args, "bootstrap-server") + args_has(args, "bootstrap-controller") == 1) return true;
     args_help(args->tool, stderr);
@@ -70,7 +63,7 @@ static bool describe(struct admin *admin) {
 int features_describe_run(struct args *args) {
     static struct admin admin;
     if (!has_servers(args)) return 1;
-    return finish(&admin, admin_open(&admin, args) && describe(&admin));
+    return admin_end(&admin, admin_open(&admin, args) && describe(&admin));
 }
 
 /* ---- upgrade, downgrade, disable ------------------------------------------------------------------------------------------------ */
@@ -172,7 +165,7 @@ static int change(struct args *args, const char *verb, int8_t type) {
     static struct admin admin;
     static struct updates updates;
     if (!has_servers(args)) return 1;
-    return finish(&admin, admin_open(&admin, args) && read_updates(&admin, &updates, verb) && update(&admin, &updates, verb, type));
+    return admin_end(&admin, admin_open(&admin, args) && read_updates(&admin, &updates, verb) && update(&admin, &updates, verb, type));
 }
 
 int features_upgrade_run(struct args *args) { return change(args, "upgrade", UPGRADE); }

@@ -249,10 +249,8 @@ bool groups_committed(struct admin *admin, struct span id, struct partition_row 
     int tries = 0;
     int16_t code;
     do {
-        int32_t node;
-        if (!admin_coordinator(admin, id, &node)) return false;
         /* 9: later ones tell topics by their ids. */
-        if (!admin_call(admin, node, API_OFFSET_FETCH, 9, "offsetFetch", &request, &response)) return false;
+        if (!admin_call_coordinator(admin, id, API_OFFSET_FETCH, 9, "offsetFetch", &request, &response)) return false;
         code = response.groups_count == 1 ? response.groups[0].error_code : KAFKA_UNKNOWN_SERVER_ERROR;
     } while (admin_again(admin, code, &tries));
     if (!admin_check(admin, code, (struct span){0})) return false;
@@ -470,8 +468,7 @@ static bool delete_group(struct admin *admin, struct span id) {
     request.groups_names = &id;
     request.groups_names_count = 1;
     do {
-        int32_t node;
-        if (!admin_coordinator(admin, id, &node) || !admin_call(admin, node, API_DELETE_GROUPS, 0, "deleteConsumerGroups", &request, &response)) return false;
+        if (!admin_call_coordinator(admin, id, API_DELETE_GROUPS, 0, "deleteConsumerGroups", &request, &response)) return false;
         code = response.results_count == 1 ? response.results[0].error_code : KAFKA_UNKNOWN_SERVER_ERROR;
     } while (admin_again(admin, code, &tries));
     return admin_check(admin, code, response.results_count == 1 ? response.results[0].error_message : (struct span){0});
@@ -534,8 +531,7 @@ static bool send_delete_offsets(struct admin *admin, struct span group, const st
     }
     int tries = 0;
     do {
-        int32_t node;
-        if (!admin_coordinator(admin, group, &node) || !admin_call(admin, node, API_OFFSET_DELETE, 0, "offsetDelete", &request, response)) return false;
+        if (!admin_call_coordinator(admin, group, API_OFFSET_DELETE, 0, "offsetDelete", &request, response)) return false;
     } while (admin_again(admin, response->error_code, &tries));
     return admin_check(admin, response->error_code, (struct span){0});
 }

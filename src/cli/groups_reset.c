@@ -388,10 +388,9 @@ static bool commit(struct admin *admin, struct span group, const struct partitio
     }
     if (count == 0) return true;
     do {
-        int32_t node;
         code = KAFKA_NONE;
         /* 9: later ones tell topics by their ids. */
-        if (!admin_coordinator(admin, group, &node) || !admin_call(admin, node, API_OFFSET_COMMIT, 9, "offsetCommit", &request, &response)) return false;
+        if (!admin_call_coordinator(admin, group, API_OFFSET_COMMIT, 9, "offsetCommit", &request, &response)) return false;
         for (int32_t t = 0; t < response.topics_count; t++)
             for (int32_t p = 0; p < response.topics[t].partitions_count; p++)
                 if (response.topics[t].partitions[p].error_code) code = response.topics[t].partitions[p].error_code;

@@ -107,9 +107,5 @@ int log_dirs_run(struct args *args) {
     static const char *const needed[] = {"bootstrap-server", "describe"};
     for (size_t i = 0; i < countof(needed); i++)
         if (!args_has(args, needed[i])) return args_wrong(args, args->count ? "Missing required argument \"[%s]\"" : "This tool helps to query log directory usage on the specified brokers.", needed[i]);
-    bool ok = admin_open(&admin, args) && run(&admin);
-    fflush(stdout);
-    if (!ok) fprintf(stderr, "%s\n", admin_cause(&admin));
-    admin_close(&admin);
-    return ok ? 0 : 1;
+    return admin_end(&admin, admin_open(&admin, args) && run(&admin));
 }

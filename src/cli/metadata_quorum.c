@@ -12,13 +12,6 @@
 enum { LISTENERS_MAX = 16 };
 static struct admin admin;
 
-static int finish(bool ok) {
-    fflush(stdout);
-    if (!ok) fprintf(stderr, "%s\n", admin_cause(&admin));
-    admin_close(&admin);
-    return ok ? 0 : 1;
-}
-
 static bool has_servers(const struct args *args) {
     if (args_has(args, "bootstrap-server") + args_has(args, "bootstrap-controller") == 1) return true;
     args_help(args->tool, stderr);
@@ -150,11 +143,11 @@ int quorum_describe_run(struct args *args) {
     static struct quorum quorum;
     bool status = args_has(args, "status"), replication = args_has(args, "replication"), ago = args_has(args, "human-readable");
     if (!has_servers(args)) return 1;
-    if (!admin_open(&admin, args)) return finish(false);
-    if (status && replication) return finish(admin_fail(&admin, NULL, "Only one of --status or --replication should be specified with describe sub-command"));
-    if (!status && !replication) return finish(admin_fail(&admin, NULL, "One of --status or --replication must be specified with describe sub-command"));
-    if (status && ago) return finish(admin_fail(&admin, NULL, "The option --human-readable is only supported along with --replication"));
-    return finish(find_quorum(&quorum) && (status ? print_status(&quorum) : print_replication(&quorum, ago)));
+    if (!admin_open(&admin, args)) return admin_end(&admin, false);
+    if (status && replication) return admin_end(&admin, admin_fail(&admin, NULL, "Only one of --status or --replication should be specified with describe sub-command"));
+    if (!status && !replication) return admin_end(&admin, admin_fail(&admin, NULL, "One of --status or --replication must be specified with describe sub-command"));
+    if (status && ago) return admin_end(&admin, admin_fail(&admin, NULL, "The option --human-readable is only supported along with --replication"));
+    return admin_end(&admin, find_quorum(&quorum) && (status ? print_status(&quorum) : print_replication(&quorum, ago)));
 }
 
 /* ---- add and remove ------------------------------------------------------------------------------------------------------------- */
@@ -247,9 +240,9 @@ static bool add_controller(const struct controller *controller, bool dry) {
 int quorum_add_controller_run(struct args *args) {
     static struct controller controller;
     if (!has_servers(args)) return 1;
-    if (!admin_open(&admin, args)) return finish(false);
-    if (!args_has(args, "command-config")) return finish(admin_fail(&admin, NULL, "You must supply the configuration file of the controller you are adding when using add-controller."));
-    return finish(read_controller(&controller) && add_controller(&controller, args_has(args, "dry-run")));
+    if (!admin_open(&admin, args)) return admin_end(&admin, false);
+    if (!args_has(args, "command-config")) return admin_end(&admin, admin_fail(&admin, NULL, "You must supply the configuration file of the controller you are adding when using add-controller."));
+    return admin_end(&admin, read_controller(&controller) && add_controller(&controller, args_has(args, "dry-run")));
 }
 
 int quorum_remove_controller_run(struct args *args) {
@@ -265,20 +258,20 @@ int quorum_remove_controller_run(struct args *args) {
             fprintf(stderr, "kafka-metadata-quorum: error: argument --%s is required\n", needed[i]);
             return 1;
         }
-    if (!admin_open(&admin, args)) return finish(false);
+    if (!admin_open(&admin, args)) return admin_end(&admin, false);
     remove_raft_voter_request_init(&request);
     request.cluster_id = (struct span){0};
     request.voter_id = (int32_t)args_number(args, "controller-id");
     const char *directory = args_text(args, "controller-directory-id");
-    if (request.voter_id < 0) return finish(admin_fail(&admin, NULL, "Invalid negative --controller-id: %d", request.voter_id));
+    if (request.voter_id < 0) return admin_end(&admin, admin_fail(&admin, NULL, "Invalid negative --controller-id: %d", request.voter_id));
     if (!uuid_parse(directory, strlen(directory), &request.voter_directory_id))
-        return finish(admin_fail(&admin, NULL, "Failed to parse --controller-directory-id: Input string `%s` decoded as something other than 16 bytes of base64", directory));
+        return admin_end(&admin, admin_fail(&admin, NULL, "Failed to parse --controller-directory-id: Input string `%s` decoded as something other than 16 bytes of base64", directory));
     if (!dry) {
         do
-            if (!admin_call(&admin, CLIENT_ANY, API_REMOVE_RAFT_VOTER, 0, "removeRaftVoter", &request, &response)) return finish(false);
+            if (!admin_call(&admin, CLIENT_ANY, API_REMOVE_RAFT_VOTER, 0, "removeRaftVoter", &request, &response)) return admin_end(&admin, false);
         while (admin_again(&admin, response.error_code, &tries));
-        if (!admin_check(&admin, response.error_code, response.error_message)) return finish(false);
+        if (!admin_check(&admin, response.error_code, response.error_message)) return admin_end(&admin, false);
     }
     printf("%s KRaft controller %d with directory id %s\n", dry ? "DRY RUN of removing " : "Removed ", request.voter_id, directory_text(request.voter_directory_id));
-    return finish(true);
+    return admin_end(&admin, true);
 }
