@@ -1,5 +1,6 @@
 /* DeleteRecords: the start of a log moves up, to an offset or (-1) to the high watermark; what lies before it is gone for
- * readers at once, whole segments of it soon after. A topic that is only compacted keeps what it has.
+ * readers at once, whole segments of it soon after. The answer waits until the new start is safe on disk: what a client was
+ * told is deleted never comes back. A topic that is only compacted keeps what it has.
  */
 #include "broker/broker.h"
 #include "broker/handlers.h"
@@ -12,6 +13,7 @@ enum { NAMES_COMPARED_MAX = 4096 };
 
 struct delete_call {
     struct partition_call call;
+    struct log_wait filing;
     log_offset offset, low_watermark;
 };
 struct delete_work {
@@ -21,6 +23,12 @@ struct delete_work {
 };
 typedef struct delete_records_response_delete_records_topic_result topic_result;
 typedef struct delete_records_response_delete_records_partition_result partition_result;
+
+static void start_is_filed(struct log_wait *wait, enum err err) {
+    struct delete_call *entry = container_of(wait, struct delete_call, filing);
+    entry->call.error = partition_log_error(err);
+    partition_call_end(&entry->call);
+}
 
 static void delete_records(struct partition_call *call) {
     struct delete_call *entry = container_of(call, struct delete_call, call);
@@ -35,9 +43,13 @@ static void delete_records(struct partition_call *call) {
         call->error = KAFKA_OFFSET_OUT_OF_RANGE;
         return;
     }
-    call->error = partition_log_error(log_start_set(partition->log, target));
+    enum err err = log_start_set(partition->log, target);
     /* With the followers' starts in view, once there are any, this is the smallest of them. */
     entry->low_watermark = log_start(partition->log);
+    entry->filing.done = start_is_filed;
+    if (!err) err = log_start_flush(partition->log, &entry->filing);
+    if (err == ERR_AGAIN) partition_call_wait(call);
+    else call->error = partition_log_error(err);
 }
 
 static void joined(struct request *request) {

@@ -45,6 +45,9 @@ static void run(struct share *base) {
     one_less(share);
 }
 
+void partition_call_wait(struct partition_call *call) { call->share->waiting++; }
+void partition_call_end(struct partition_call *call) { one_less(call->share); }
+
 bool partition_calls_add(struct request *request, struct partition_calls *calls, struct partition_call *call, struct uuid topic_id,
                          partition_index index, void (*run_call)(struct partition_call *call)) {
     struct broker *broker = request->broker;

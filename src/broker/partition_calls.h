@@ -3,7 +3,7 @@
  *
  *     partition_calls_add for each -> partition_calls_send -> call->run, there -> joined, when all are over
  *
- * `run` never waits. It is left out when the partition is not led here or its log cannot be opened: then `error` says so.
+ * `run` waits for nothing but what it says by partition_call_wait. It is left out when the partition is not led here or its log cannot be opened: then `error` says so.
  */
 #pragma once
 #include "broker/fanout.h"
@@ -30,4 +30,8 @@ struct partition_calls {
 /* False: the request has been refused (over budget). */
 bool partition_calls_add(struct request *request, struct partition_calls *calls, struct partition_call *call, struct uuid topic_id,
                          partition_index index, void (*run)(struct partition_call *call));
+/* From within `run`: the call is not over when that returns, but with partition_call_end, later and on the same shard. Its
+ * partition may be gone by then. */
+void partition_call_wait(struct partition_call *call);
+void partition_call_end(struct partition_call *call);
 void partition_calls_send(struct request *request, struct partition_calls *calls, void (*joined)(struct request *request));

@@ -49,6 +49,7 @@ static void inherit(struct log *log, struct log *before) {
         log->high_watermark = before->high_watermark;
         log->recovery_point = before->recovery_point;
         log->recovery_filed = before->recovery_filed;
+        log->start_filed = before->start_filed;
         log->clean = before->clean;
         log->opened_once = before->opened_once;
         log->recovery_known = before->recovery_known;
@@ -105,7 +106,7 @@ enum err log_new(struct log **out, struct log_store *store, const struct log_spe
         log->recovery_known = marks[CHECKPOINT_RECOVERY] >= 0;
         log->mark_known = marks[CHECKPOINT_HIGH_WATERMARK] >= 0;
         log->start_is_above = marks[CHECKPOINT_START] >= 0;
-        log->start = marks[CHECKPOINT_START] < 0 ? 0 : marks[CHECKPOINT_START];
+        log->start = log->start_filed = marks[CHECKPOINT_START] < 0 ? 0 : marks[CHECKPOINT_START];
         log->high_watermark = marks[CHECKPOINT_HIGH_WATERMARK] < 0 ? 0 : marks[CHECKPOINT_HIGH_WATERMARK];
         log->recovery_point = log->recovery_filed = marks[CHECKPOINT_RECOVERY] < 0 ? 0 : marks[CHECKPOINT_RECOVERY];
         log->clean_point = marks[CHECKPOINT_CLEANER];
@@ -163,6 +164,7 @@ void log_forget(struct log *log) {
     list_remove(&log->due_node);
     list_remove(&log->background_node);
     store_background_done(log);
+    store_forget_waits(log);
     store->metrics.logs--;
     pool_destroy(&log->pool);
     pool_free(store->shard->pool, log, sizeof *log + strlen(log->topic) + 1);
@@ -540,6 +542,7 @@ void cut_start(struct log *log) {
     open->cut_copies = copies;
     if (cut == CHANGE_TRUNCATE_FULLY) log->start = offset;
     if (log->start > offset) log->start = offset;
+    if (log->start_filed > log->start) log->start_filed = log->start;
     open->in.start_mark = log->start;
     log->high_watermark = log->high_watermark < offset ? log->high_watermark : offset;
     dirs_mark_dirty(log->store->dirs, CHECKPOINT_START);
@@ -639,6 +642,13 @@ enum err log_start_set(struct log *log, log_offset offset) {
     dirs_mark_dirty(log->store->dirs, CHECKPOINT_START);
     retain_start_moved(log);
     return ERR_NONE;
+}
+
+enum err log_start_flush(struct log *log, struct log_wait *wait) {
+    if (log->state != LOG_OPEN) return log->state == LOG_FAILED ? log->failure : ERR_BUSY;
+    if (log->start <= log->start_filed) return ERR_NONE;
+    store_file_start(log, wait);
+    return ERR_AGAIN;
 }
 
 /* ---- Epochs */

@@ -151,8 +151,9 @@ void log_store_tune(struct log_store *store, const struct log_store_options *opt
 
 /* Everything ends within a log, then in the store. */
 struct log_wait {
-    struct list node;                                /* the log's, as the next */
+    struct list node;                                /* the log's, as the next two */
     log_offset target;
+    struct log *log;
     void (*done)(struct log_wait *wait, enum err err);
 };
 /* Stops the store: each log is flushed, gets its producer snapshot, and is closed; owners must not use theirs afterwards.
@@ -333,6 +334,9 @@ enum err log_truncate_fully(struct log *log, log_offset offset, struct log_wait 
 /* Up only: DeleteRecords, a leader's log start, a snapshot. Whole segments before it go in the background. Answers
  * ERR_OUT_OF_RANGE above the high watermark (metadata: above the end). */
 enum err log_start_set(struct log *log, log_offset offset);
+/* ERR_NONE: the start, as it is now, does not go back, whatever happens. ERR_AGAIN: `wait` is called when that is so. All that
+ * ask while one write is under way share the next. ERR_IO, ERR_NO_SPACE, ...: it may go back. The log may go meanwhile. */
+must_use enum err log_start_flush(struct log *log, struct log_wait *wait);
 /* Retention as the store's timer runs it. `done` when it has run; what it deleted is in the metrics. */
 enum err log_retain(struct log *log, struct log_wait *wait);
 /* The active segment ends here (unless empty); as time, size or a full index do. */

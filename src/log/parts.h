@@ -164,6 +164,7 @@ struct log {
     leader_epoch epoch_last;      /* remembered while closed */
     log_offset start, end, written, flushed, high_watermark, recovery_point;
     log_offset recovery_filed;    /* the largest recovery point that a checkpoint file may hold */
+    log_offset start_filed;       /* the start never goes below it: it is in the checkpoint file */
     log_offset clean_point;       /* compaction: all before it is clean; -1: none */
     log_offset measured_end;      /* the end when compaction last looked whether there is enough to do; -1: not yet */
     time_ms measured_ms;
@@ -223,6 +224,9 @@ struct log_store {
     /* shard 0's store gathers the checkpoint lines of all */
     struct checkpoint_round *checkpoint;      /* in progress */
     struct list checkpoint_requests;          /* for the next one */
+    /* Who waits for a log start offset to be in its file: for a request to be made, and for the one that is under way. */
+    struct list start_waits, start_waits_asked;
+    bool start_asked;
 };
 
 /* ---- log.c */
@@ -306,6 +310,8 @@ void store_retry(struct log_store *store);    /* something had no memory: look a
 void store_make_room(struct log_store *store);/* an open log more: the longest unused one closes */
 void store_arm_second(struct log_store *store);
 void store_settle(struct log *log);           /* a checkpoint of all, then log->settling ends and log_next goes on */
+void store_file_start(struct log *log, struct log_wait *wait); /* `wait` is called when the start has been written to its file */
+void store_forget_waits(const struct log *log); /* it goes: those get ERR_CLOSED */
 void store_background(struct log_store *store);
 void store_want_background(struct log *log);
 void store_rest(struct log *log);             /* closes an open log, if nobody uses it now */

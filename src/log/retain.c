@@ -38,11 +38,12 @@ static void remove_finish(struct log_job *job) {
     struct remove_job *r = container_of(job, struct remove_job, job);
     struct log *log = job->log;
     enum err err = job->err;
-    for (uint32_t i = 0; i < r->count; i++) {
+    /* After an error they are still to be removed: the start needs its line in the checkpoint. */
+    for (uint32_t i = 0; i < r->count && !err; i++) {
         assert(!list_is_empty(&log->body->trash));
         segment_free(LIST_ITEM(list_pop(&log->body->trash), struct segment, file_node), &log->pool);
         log->body->trash_count--;
-        if (!err) removal_add(log->store, job->folder, r->bases[i], log->config.file_delete_delay_ms);
+        removal_add(log->store, job->folder, r->bases[i], log->config.file_delete_delay_ms);
     }
     if (!err) log->store->metrics.segments_deleted += r->count;
     job_free(job);

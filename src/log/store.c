@@ -55,6 +55,7 @@ void job_start(struct log_job *job) {
 /* ---- The turn's end */
 
 static void stop_step(struct log_store *store);
+static void ask_for_starts(struct log_store *store);
 
 static void store_turn(struct turn_hook *hook) {
     struct log_store *store = container_of(hook, struct log_store, turn);
@@ -64,6 +65,7 @@ static void store_turn(struct turn_hook *hook) {
     while (!list_is_empty(&store->due)) list_push(&logs, list_pop(&store->due));
     while (!list_is_empty(&logs)) log_next(LIST_ITEM(list_pop(&logs), struct log, due_node));
     flush_syncs(store);
+    ask_for_starts(store);
     store_background(store);
     if (store->stopping) stop_step(store);
 }
@@ -214,8 +216,10 @@ struct checkpoint_request {
     struct log_store *store;      /* who asked */
     struct log_wait *wait;
     struct log *log;              /* that is settling */
+    uint32_t kinds;               /* bits */
     enum err err;
 };
+enum { ALL_KINDS = (1 << CHECKPOINT_KINDS) - 1 };
 struct lines { uint8_t *bytes; size_t size, capacity; uint32_t count; };
 struct checkpoint_round {
     struct message message;
@@ -308,6 +312,7 @@ static enum err checkpoint_run(struct log_job *job, struct io_files files) {
 }
 
 static void checkpoint_begin(struct log_store *store, uint32_t kinds);
+static void starts_are_filed(struct log_store *store, enum err err);
 
 static void request_back(struct shard *shard, struct message *message) {
     struct checkpoint_request *request = container_of(message, struct checkpoint_request, message);
@@ -315,7 +320,9 @@ static void request_back(struct shard *shard, struct message *message) {
     struct log *log = request->log;
     struct log_wait *wait = request->wait;
     enum err err = request->err;
+    bool is_of_starts = request->kinds != ALL_KINDS;
     pool_free(store->shard->pool, request, sizeof *request);
+    if (is_of_starts) starts_are_filed(store, err);
     if (log) {
         log->settling = false;
         /* Of a directory that has failed nothing is written any more: its files say what they said. */
@@ -347,7 +354,7 @@ static void checkpoint_end(struct checkpoint_round *round, enum err err) {
     if (err) atomic_fetch_or(&store->dirs->dirty, round->kinds);
     for (uint32_t dir = 0; dir < round->dirs; dir++) {
         if (round->failed && round->failed[dir]) log_dir_fail(&store->dirs->dirs[dir]);
-        if (!err && round->settled && round->kinds == (1u << CHECKPOINT_KINDS) - 1) atomic_store(&store->dirs->dirs[dir].settled, round->settled[dir]);
+        if (!err && round->settled && round->kinds == ALL_KINDS) atomic_store(&store->dirs->dirs[dir].settled, round->settled[dir]);
     }
     struct pool *pool = &round->job.pool;
     for (uint32_t i = 0; round->lines && i < round->dirs * CHECKPOINT_KINDS; i++) pool_free(pool, round->lines[i].bytes, round->lines[i].capacity);
@@ -358,7 +365,7 @@ static void checkpoint_end(struct checkpoint_round *round, enum err err) {
     pool_destroy(pool);
     pool_free(store->shard->pool, round, sizeof *round);
     answer_requests(store, &requests, err);
-    if (!list_is_empty(&store->checkpoint_requests)) checkpoint_begin(store, (1u << CHECKPOINT_KINDS) - 1);
+    if (!list_is_empty(&store->checkpoint_requests)) checkpoint_begin(store, 0);
     store_turn_wanted(store);
 }
 
@@ -384,6 +391,7 @@ static void checkpoint_visit(struct shard *shard, struct message *message) {
     shard_send(shard, 0, message);
 }
 
+/* Of these kinds, and of those that are asked for. */
 static void checkpoint_begin(struct log_store *store, uint32_t kinds) {
     struct log_dirs *dirs = store->dirs;
     if (store->checkpoint) return; /* its end begins the next, if somebody asked */
@@ -395,7 +403,11 @@ static void checkpoint_begin(struct log_store *store, uint32_t kinds) {
     struct pool *pool = &round->job.pool;
     pool_init_child(pool, store->shard->pool, 0);
     list_init(&round->requests);
-    while (!list_is_empty(&store->checkpoint_requests)) list_push(&round->requests, list_pop(&store->checkpoint_requests));
+    while (!list_is_empty(&store->checkpoint_requests)) {
+        struct checkpoint_request *request = LIST_ITEM(list_pop(&store->checkpoint_requests), struct checkpoint_request, node);
+        kinds |= request->kinds;
+        list_push(&round->requests, &request->node);
+    }
     round->job.store = store;
     round->job.run = checkpoint_run;
     round->job.finish = checkpoint_finish;
@@ -422,14 +434,15 @@ static void request_arrive(struct shard *shard, struct message *message) {
     struct log_store *store = store_of(shard);
     assert(store);
     list_push(&store->checkpoint_requests, &request->node);
-    checkpoint_begin(store, (1u << CHECKPOINT_KINDS) - 1);
+    checkpoint_begin(store, 0);
 }
 
-static bool request_new(struct log_store *store, struct log_wait *wait, struct log *log) {
+static bool request_new(struct log_store *store, uint32_t kinds, struct log_wait *wait, struct log *log) {
     struct checkpoint_request *request = POOL_NEW(store->shard->pool, struct checkpoint_request);
     if (!request) return false;
     list_init(&request->node);
     request->store = store;
+    request->kinds = kinds;
     request->wait = wait;
     request->log = log;
     request->message.run = request_arrive;
@@ -438,12 +451,56 @@ static bool request_new(struct log_store *store, struct log_wait *wait, struct l
 }
 
 enum err log_store_checkpoint(struct log_store *store, struct log_wait *wait) {
-    return request_new(store, wait, NULL) ? ERR_AGAIN : ERR_NO_MEMORY;
+    return request_new(store, ALL_KINDS, wait, NULL) ? ERR_AGAIN : ERR_NO_MEMORY;
 }
 
 void store_settle(struct log *log) {
-    log->settling = request_new(log->store, NULL, log);
+    log->settling = request_new(log->store, ALL_KINDS, NULL, log);
     if (!log->settling) store_retry(log->store);
+}
+
+/* ---- Log start offsets whose file somebody waits for: one request of a shard at a time, for all that came until it is made. */
+
+void store_file_start(struct log *log, struct log_wait *wait) {
+    wait->log = log;
+    wait->target = log->start;
+    list_push(&log->store->start_waits, &wait->node);
+    store_turn_wanted(log->store);
+}
+
+void store_forget_waits(const struct log *log) {
+    struct list *lists[] = {&log->store->start_waits, &log->store->start_waits_asked};
+    for (size_t i = 0; i < countof(lists); i++)
+        LIST_EACH(at, lists[i]) {
+            struct log_wait *wait = LIST_ITEM(at, struct log_wait, node);
+            if (wait->log == log) wait->log = NULL;
+        }
+}
+
+static void ask_for_starts(struct log_store *store) {
+    if (store->start_asked || list_is_empty(&store->start_waits)) return;
+    while (!list_is_empty(&store->start_waits)) list_push(&store->start_waits_asked, list_pop(&store->start_waits));
+    store->start_asked = request_new(store, 1u << CHECKPOINT_START, NULL, NULL);
+    if (!store->start_asked) starts_are_filed(store, ERR_NO_MEMORY);
+}
+
+static void starts_are_filed(struct log_store *store, enum err err) {
+    struct list told;
+    list_init(&told);
+    while (!list_is_empty(&store->start_waits_asked)) list_push(&told, list_pop(&store->start_waits_asked));
+    store->start_asked = false;
+    while (!list_is_empty(&told)) {
+        struct log_wait *wait = LIST_ITEM(list_pop(&told), struct log_wait, node);
+        struct log *log = wait->log;
+        enum err own = !log ? ERR_CLOSED : !log_dir_is_online(log->dir) ? ERR_IO : err;
+        if (own == err && (err == ERR_IO || err == ERR_NOT_FOUND)) { /* another directory has failed, and is left out next time */
+            list_push(&store->start_waits, &wait->node);
+            continue;
+        }
+        if (!own && log->start_filed < wait->target) log->start_filed = wait->target;
+        wait->done(wait, own);
+    }
+    store_turn_wanted(store);
 }
 
 /* ---- Timers */
@@ -465,7 +522,7 @@ static void recovery_fire(struct timer *timer) {
         body->checkpoint_wanted = true;
         log_due(log);
     }
-    if (store->shard->index == 0 && atomic_load(&store->dirs->dirty)) checkpoint_begin(store, (1u << CHECKPOINT_KINDS) - 1);
+    if (store->shard->index == 0 && atomic_load(&store->dirs->dirty)) checkpoint_begin(store, ALL_KINDS);
 }
 
 static void producer_fire(struct timer *timer) {
@@ -487,7 +544,7 @@ static void cleaner_fire(struct timer *timer) {
 static void mark_fire(struct timer *timer) {
     struct log_store *store = container_of(timer, struct log_store, mark_timer);
     again_in(store, timer, store->options.high_watermark_ms, mark_fire);
-    /* A start that moved was asked for by somebody (DeleteRecords), who shall not see old records again for long. */
+    /* A start that moved by itself, too: nobody shall see old records again for long. */
     uint32_t kinds = atomic_load(&store->dirs->dirty) & (1u << CHECKPOINT_HIGH_WATERMARK | 1u << CHECKPOINT_START);
     if (kinds) checkpoint_begin(store, kinds);
 }
@@ -676,7 +733,8 @@ enum err log_store_open(struct log_store **out, struct shard *shard, struct log_
     struct log_store *store = POOL_NEW(shard->pool, struct log_store);
     if (!store) return ERR_NO_MEMORY;
     struct list *lists[] = {&store->logs, &store->retired, &store->open_logs, &store->flush, &store->due, &store->sync, &store->files,
-                            &store->indexes, &store->tail_ages, &store->background, &store->removals, &store->checkpoint_requests};
+                            &store->indexes, &store->tail_ages, &store->background, &store->removals, &store->checkpoint_requests,
+                            &store->start_waits, &store->start_waits_asked};
     for (size_t i = 0; i < countof(lists); i++) list_init(lists[i]);
     uint64_t seed;
     io_random(shard->io, &seed, sizeof seed);
@@ -755,7 +813,7 @@ static void stop_step(struct log_store *store) {
         log->change_wait = NULL;
         log_due(log);
     }
-    if (!list_is_empty(&store->logs) || store->jobs > 0 || store->checkpoint) return;
+    if (!list_is_empty(&store->logs) || store->jobs > 0 || store->checkpoint || store->start_asked || !list_is_empty(&store->start_waits)) return;
     store->finishing = true;
     if (store->shard->index != 0) { stop_end(store, ERR_NONE); return; }
     struct stop_job *stop = job_new(store, NULL, sizeof *stop);

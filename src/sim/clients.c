@@ -32,7 +32,7 @@ struct client {
     uint64_t marked;
     enum kafka_error error;       /* the last that was not none */
     union {
-        struct { bool exists, verified; uint32_t topic; uint32_t verify_next; } admin;
+        struct { bool exists, verified; uint32_t topic, deletes_of; uint32_t verify_next; } admin;
         struct {
             producer_id id;
             int16_t epoch;
@@ -43,7 +43,7 @@ struct client {
             bool stop;
         } producer;
         struct {
-            int64_t positions[HISTORY_PARTITIONS_MAX];
+            int64_t positions[HISTORY_PARTITIONS_MAX], starts[HISTORY_PARTITIONS_MAX];
             bool verifying;
             uint64_t verified;    /* partitions, bits */
         } consumer;
@@ -232,11 +232,50 @@ static void admin_verify(struct client *client) {
     client_call(client, API_METADATA, 4, 12, &request, 3000, admin_found);
 }
 
+static void admin_deleted(struct client *client, enum err err, const void *answer) {
+    const struct delete_records_response *response = answer;
+    struct clients *all = client->all;
+    if (err == ERR_NONE && response->topics_count == 1 && response->topics[0].partitions_count == 1) {
+        enum kafka_error error = (enum kafka_error)response->topics[0].partitions[0].error_code;
+        note_error(client, error);
+        unexpected(client, error);
+        if (!error) {
+            history_deleted(all->history, client->admin.deletes_of, response->topics[0].partitions[0].low_watermark);
+            acknowledged(all, CLIENT_DELETED);
+            client->done++;
+        }
+    }
+    client_later(client, backoff(client), admin_next);
+}
+
+/* Sometimes just what is deletable; then whole segments go, too. */
+static void admin_delete(struct client *client) {
+    struct clients *all = client->all;
+    uint32_t partition = client->admin.deletes_of = (uint32_t)random_below(&all->random, all->options.partitions);
+    int64_t most = history_deletable(all->history, partition);
+    struct delete_records_request request;
+    delete_records_request_init(&request);
+    request.timeout_ms = 2000;
+    request.topics = delete_records_request_delete_records_topic_array(&client->arena, 1);
+    request.topics_count = 1;
+    request.topics[0].name = TOPIC;
+    request.topics[0].partitions = delete_records_request_delete_records_partition_array(&client->arena, 1);
+    request.topics[0].partitions_count = 1;
+    request.topics[0].partitions[0].partition_index = (int32_t)partition;
+    request.topics[0].partitions[0].offset = random_chance(&all->random, 1, 3) ? most : (int64_t)random_below(&all->random, (uint64_t)most + 1);
+    history_delete_attempt(all->history, partition, request.topics[0].partitions[0].offset);
+    client_call(client, API_DELETE_RECORDS, 0, 2, &request, 3000, admin_deleted);
+}
+
 static void admin_next(struct client *client) {
     struct clients *all = client->all;
     client_begin(client);
     if (all->verifying) {
         admin_verify(client);
+        return;
+    }
+    if (client->admin.exists && all->options.deletes_records && random_chance(&all->random, 1, 2)) {
+        admin_delete(client);
         return;
     }
     char name[32] = "t";
@@ -413,6 +452,10 @@ static void consumer_answered(struct client *client, enum err err, const void *a
             const struct fetch_response_partition_data *part = &response->responses[t].partitions[p];
             uint32_t partition = (uint32_t)part->partition_index;
             if (partition >= all->options.partitions) continue;
+            if (part->error_code == KAFKA_OFFSET_OUT_OF_RANGE && client->consumer.positions[partition] < history_start_most(all->history, partition)) {
+                client->consumer.positions[partition] = history_start_most(all->history, partition);
+                continue;
+            }
             if (part->error_code == KAFKA_OFFSET_OUT_OF_RANGE) {
                 SIM_CHECK(all->sim, !all->options.durable, "L4", "partition %u: position %lld was reached, and is out of range now", partition,
                           (long long)client->consumer.positions[partition]);
@@ -424,12 +467,16 @@ static void consumer_answered(struct client *client, enum err err, const void *a
                 unexpected(client, (enum kafka_error)part->error_code);
                 continue;
             }
+            if (part->log_start_offset >= 0) history_start_told(all->history, partition, part->log_start_offset, client->consumer.starts[partition]);
+            SIM_CHECK(all->sim, part->records.bytes.size == 0 || client->consumer.positions[partition] >= client->consumer.starts[partition], "L4",
+                      "partition %u: records at %lld are shown, those before %lld were deleted", partition,
+                      (long long)client->consumer.positions[partition], (long long)client->consumer.starts[partition]);
             consumer_take(client, partition, part->records.bytes);
             int64_t position = client->consumer.positions[partition];
             SIM_CHECK(all->sim, position <= part->high_watermark || !all->options.durable, "L4", "partition %u: read up to %lld, the high watermark is %lld", partition,
                       (long long)position, (long long)part->high_watermark);
             if (position < part->high_watermark || !client->consumer.verifying) continue;
-            if (!(client->consumer.verified >> partition & 1)) history_read_to_end(all->history, partition, 0, position);
+            if (!(client->consumer.verified >> partition & 1)) history_read_to_end(all->history, partition, history_start_most(all->history, partition), position);
             client->consumer.verified |= UINT64_C(1) << partition;
         }
     client_later(client, err ? backoff(client) : (time_ms)random_below(&all->random, 20), consumer_next);
@@ -462,6 +509,7 @@ static void consumer_next(struct client *client) {
     for (uint32_t p = 0; p < all->options.partitions; p++) {
         request.topics[0].partitions[p].partition = (int32_t)p;
         request.topics[0].partitions[p].fetch_offset = client->consumer.positions[p];
+        client->consumer.starts[p] = history_start_least(all->history, p);
         request.topics[0].partitions[p].partition_max_bytes = 1 + (int32_t)random_below(&all->random, 30000);
     }
     client_call(client, API_FETCH, 4, 12, &request, 3000, consumer_answered);

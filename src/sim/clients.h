@@ -7,7 +7,7 @@
 #include "sim/history.h"
 
 struct clients;
-enum client_done { CLIENT_PRODUCED, CLIENT_COMMITTED, CLIENT_CREATED, CLIENT_DONE_KINDS };
+enum client_done { CLIENT_PRODUCED, CLIENT_COMMITTED, CLIENT_CREATED, CLIENT_DELETED, CLIENT_DONE_KINDS };
 struct clients_options {
     struct run *run;
     struct history *history;
@@ -16,6 +16,7 @@ struct clients_options {
     bool durable;                         /* what is acknowledged must survive a power cut */
     uint32_t batch_records_max;
     bool creates_topics;                  /* besides the one topic of the history */
+    bool deletes_records;                 /* of its beginning                     */
     void (*acknowledged)(void *context, enum client_done what); /* a client was just told so */
     void *context;
 };

@@ -15,6 +15,7 @@ struct partition {
     uint32_t offsets_count[HISTORY_PRODUCERS_MAX];
     uint64_t next[HISTORY_PRODUCERS_MAX];
     int64_t end;
+    int64_t start_least, start_most; /* where it starts: acknowledged, and asked for */
     int64_t committed, attempted; /* of the group; -1: nothing */
     struct unanswered unanswered[UNANSWERED_KEPT]; /* commits of which nobody knows */
     uint32_t unanswered_count;
@@ -150,6 +151,38 @@ void history_read_to_end(struct history *history, uint32_t partition, int64_t st
                   partition, (long long)end, slot->flags & SLOT_ACKNOWLEDGED ? "what was acknowledged" : "what was seen", (long long)offset,
                   slot->producer, (unsigned long long)slot->number);
     }
+}
+
+/* ---- Deleted records */
+int64_t history_deletable(const struct history *history, uint32_t partition) {
+    const struct partition *at = &history->partitions[partition];
+    int64_t least = at->end;
+    for (uint32_t n = 0; n < HISTORY_PRODUCERS_MAX; n++) {
+        int64_t last = -1;
+        for (uint64_t number = at->next[n]; number-- > 0 && last < 0;) last = number < at->offsets_count[n] ? at->offsets[n][number] : -1;
+        if (at->next[n] > 0 && last < least) least = last < 0 ? 0 : last;
+    }
+    return least;
+}
+
+void history_delete_attempt(struct history *history, uint32_t partition, int64_t offset) {
+    if (offset > history->partitions[partition].start_most) history->partitions[partition].start_most = offset;
+}
+
+void history_deleted(struct history *history, uint32_t partition, int64_t low_watermark) {
+    struct partition *at = &history->partitions[partition];
+    SIM_CHECK(history->sim, low_watermark <= at->start_most, "L4", "partition %u: starts at %lld, nobody deleted beyond %lld", partition,
+              (long long)low_watermark, (long long)at->start_most);
+    if (low_watermark > at->start_least) at->start_least = low_watermark;
+}
+
+int64_t history_start_most(const struct history *history, uint32_t partition) { return history->partitions[partition].start_most; }
+int64_t history_start_least(const struct history *history, uint32_t partition) { return history->partitions[partition].start_least; }
+
+void history_start_told(struct history *history, uint32_t partition, int64_t start, int64_t least) {
+    const struct partition *at = &history->partitions[partition];
+    SIM_CHECK(history->sim, start >= least, "L4", "partition %u starts at %lld; that it starts at %lld was acknowledged", partition, (long long)start, (long long)least);
+    SIM_CHECK(history->sim, start <= at->start_most, "L4", "partition %u starts at %lld, nobody deleted beyond %lld", partition, (long long)start, (long long)at->start_most);
 }
 
 int64_t history_end(const struct history *history, uint32_t partition) { return history->partitions[partition].end; }

@@ -8,6 +8,7 @@
  *     duplicate     a number at two offsets; reordered: a smaller number later [T7]
  *     committed     an offset commit acknowledged and then forgotten        [G1], taken from an old generation [G2]
  *     two owners    a partition given to two members of one generation      [G3]
+ *     back again    records whose deletion was acknowledged           [L4]
  *     forgotten     a topic whose creation was acknowledged                 [M4]
  */
 #pragma once
@@ -37,6 +38,15 @@ uint64_t history_count(const struct history *history); /* records acknowledged *
 /* Un-durable: what was there may be gone after a power cut. */
 void history_power_cut(struct history *history);
 uint32_t history_lives(const struct history *history); /* how often that was: answers from before it say nothing any more */
+
+/* DeleteRecords: up to where it may go without taking from a producer the last that it has written, by which the log knows it;
+ * `attempt` before it is sent, `deleted` when it is acknowledged. */
+int64_t history_deletable(const struct history *history, uint32_t partition);
+void history_delete_attempt(struct history *history, uint32_t partition, int64_t offset);
+void history_deleted(struct history *history, uint32_t partition, int64_t low_watermark);
+int64_t history_start_most(const struct history *history, uint32_t partition);  /* the partition starts there at most */
+int64_t history_start_least(const struct history *history, uint32_t partition); /* what is asked from now on tells at least this start */
+void history_start_told(struct history *history, uint32_t partition, int64_t start, int64_t least);
 
 /* Commits of one group. `attempt` before it is sent, `committed` when it is acknowledged. */
 void history_commit_attempt(struct history *history, uint32_t partition, int64_t offset);

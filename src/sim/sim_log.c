@@ -59,8 +59,8 @@ struct program_log {
     struct model *model;
     struct log *log;
     struct log_owner owner;
-    struct log_wait open_wait, wait;
-    bool opening, waiting, reading, looking, assigned;
+    struct log_wait open_wait, wait, start_wait;
+    bool opening, waiting, starting, reading, looking, assigned;
     struct log_read read;
     struct arena read_arena;
     struct chain read_chain;
@@ -404,7 +404,34 @@ static void checkpoint_done(struct log_wait *wait, enum err err) {
     program->checkpointing = false;
     bool filed = err == ERR_NONE && log_dir_is_online(log_dirs_at(program->dirs, 0)); /* nothing is written to one that failed */
     for (uint32_t i = 0; i < world->logs && filed; i++)
-        if (world->models[i].known_after_life) world->models[i].start_filed = world->models[i].start_asked;
+        if (world->models[i].known_after_life && world->models[i].start_asked > world->models[i].start_filed) world->models[i].start_filed = world->models[i].start_asked;
+}
+
+/* From here on it was promised: no crash brings back what lies before it. */
+static void start_is_safe(struct program_log *at, log_offset start) {
+    SAY(at->program->world, "log %u: start %lld is safe", at->model->number, (long long)start);
+    if (start > at->model->start_filed) at->model->start_filed = start;
+    at->program->world->run->acknowledged++;
+}
+
+static void start_filed(struct log_wait *wait, enum err err) {
+    struct program_log *at = container_of(wait, struct program_log, start_wait);
+    at->starting = false;
+    SIM_CHECK(at->program->world->sim, !err || disk_was_at_fault(at->program->world), "L4", "log %u: the start is not filed: %s", at->model->number, err_name(err));
+    if (!err) start_is_safe(at, wait->target);
+}
+
+/* What DeleteRecords does. */
+static void do_start(struct program_log *at) {
+    log_offset start = log_start(at->log), mark = log_high_watermark(at->log);
+    if (mark == start || at->starting) return;
+    enum err err = log_start_set(at->log, start + 1 + (log_offset)random_below(&at->program->random, (uint64_t)(mark - start)));
+    SAY(at->program->world, "log %u: start is %lld, was %lld", at->model->number, (long long)log_start(at->log), (long long)start);
+    if (err) return;
+    at->start_wait.done = start_filed;
+    err = log_start_flush(at->log, &at->start_wait);
+    if (err == ERR_AGAIN) at->starting = true;
+    else if (!err) start_is_safe(at, log_start(at->log));
 }
 
 static void do_checkpoint(struct program *program) {
@@ -448,9 +475,7 @@ static void do_something(struct program_log *at) {
     case 11: do_checkpoint(program); break;
     case 12: log_high_watermark_set(at->log, log_durable(at->log)); break;
     case 13:
-        if (log_high_watermark(at->log) > start && random_chance(&program->random, 1, 4))
-            (void)log_start_set(at->log, start + (log_offset)random_below(&program->random, (uint64_t)(log_high_watermark(at->log) - start)));
-        SAY(world, "log %u: start is %lld, was %lld", model->number, (long long)log_start(at->log), (long long)start);
+        if (random_chance(&program->random, 1, 4)) do_start(at);
         break;
     case 14: do_truncate(at); break;
     case 15:
@@ -486,7 +511,7 @@ static void opened(struct program_log *at) {
     const struct log_report *report = log_report(at->log);
     SIM_CHECK(world->sim, report->damaged_at < 0, "L7", "log %u: damage is reported at %lld where none was done", model->number, (long long)report->damaged_at);
     SIM_CHECK(world->sim, !report->flushed_lost, "L7", "log %u: opened up to %lld, a loss is reported where there is none", model->number, (long long)end);
-    /* A start that was not filed before a crash falls back, as in Kafka; one that was does not, and none rises by itself. */
+    /* A start that nobody was told to be safe may fall back with a crash; one that was told does not, and none rises by itself. */
     SIM_CHECK(world->sim, start >= model->start_filed, "L4", "log %u: starts at %lld, filed was %lld", model->number, (long long)start, (long long)model->start_filed);
     SIM_CHECK(world->sim, start <= model->start || model->start == 0, "L4", "log %u: starts at %lld, it was %lld", model->number, (long long)start, (long long)model->start);
     if (sim_has_failed(world->sim)) return;
@@ -699,7 +724,7 @@ static bool is_idle(void *context) {
     struct program *program = world->cluster.nodes[0].program;
     for (uint32_t i = 0; program && i < world->logs; i++) {
         const struct program_log *at = &program->logs[i];
-        if (at->reading || at->looking || at->waiting || at->opening) return false;
+        if (at->reading || at->looking || at->waiting || at->starting || at->opening) return false;
     }
     return program != NULL && !program->checkpointing;
 }

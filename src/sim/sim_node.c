@@ -101,7 +101,9 @@ static void own_fault(struct cluster_node *node, const struct fault *fault) {
     struct world *world = node->cluster->owner;
     if (fault->kind != FAULT_OWN_1) return;
     world->answers_left = 1 + (uint32_t)(fault->b % 3);
-    world->answer_kind = fault->c % 4 == 0 ? CLIENT_COMMITTED : fault->c % 4 == 1 ? CLIENT_CREATED : CLIENT_PRODUCED;
+    static const enum client_done kinds[] = {CLIENT_COMMITTED, CLIENT_CREATED, CLIENT_DELETED, CLIENT_PRODUCED};
+    world->answer_kind = kinds[fault->c % countof(kinds)];
+    if (world->answer_kind == CLIENT_DELETED && !world->options.deletes_records) world->answer_kind = CLIENT_PRODUCED;
     world->cut_lasts = fault->lasts;
     cluster_slow_syncs(node, 300 * NS_PER_MS, 3 * NS_PER_S);
 }
@@ -262,6 +264,7 @@ static void node_run(struct run *run, enum sweep sweep) {
         .run = run, .server_host = NODE, .partitions = (uint32_t)run_setting(run, "partitions", 1, 6), .producers = (uint32_t)run_setting(run, "producers", 1, 4),
         .consumers = (uint32_t)run_setting(run, "consumers", 1, 3), .members = (uint32_t)run_setting(run, "members", 0, 4), .durable = !world->page_cache,
         .batch_records_max = (uint32_t)run_setting(run, "batch_records", 1, 10), .creates_topics = run_chance(run, "creates_topics", 50)};
+    world->options.deletes_records = !world->page_cache && run_chance(run, "deletes_records", 50);
     world->history = history_new(run->sim, world->options.partitions, !world->page_cache);
     world->options.history = world->history;
     world->options.acknowledged = on_answer;

@@ -4,6 +4,7 @@ import threading
 import time
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from conftest_shared import MOLDAU, Node, run
 
@@ -100,3 +101,24 @@ def test_wrong_settings_stop_the_start_with_one_sentence(tmp_path):
         done = run(MOLDAU, "server", conf, check=False, timeout=10)
         assert done.returncode != 0 and word in done.stdout + done.stderr, (line, done)
         assert len((done.stdout + done.stderr).strip().splitlines()) <= 2
+
+
+def test_deleted_records_stay_deleted_after_kill(own_node):
+    """Killed at the moment when DeleteRecords is answered, again and again: the partition starts where the answer said, at
+    once and after the next start, in the middle of a segment and at its end."""
+    producer = Producer({"bootstrap.servers": own_node.address})
+    topics = ["gone-%d" % i for i in range(3)]
+    for topic in topics:
+        for i in range(300):
+            producer.produce(topic, str(i))
+    assert producer.flush(20) == 0
+    for offset in (7, 100, 101, 299, 300):
+        admin = AdminClient({"bootstrap.servers": own_node.address})
+        futures = admin.delete_records([TopicPartition(topic, 0, offset) for topic in topics], request_timeout=20)
+        assert [future.result().low_watermark for future in futures.values()] == [offset] * len(topics)
+        own_node.kill()
+        own_node.start()
+        consumer = Consumer({"bootstrap.servers": own_node.address, "group.id": "reader"})
+        for topic in topics:
+            assert consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=20) == (offset, 300)
+        consumer.close()
