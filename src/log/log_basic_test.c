@@ -7,8 +7,7 @@ static void round_trip(enum bench_where where) {
     struct bench *b = bench_new(where, 1);
     struct bench_log l;
     bench_config(b)->segment_bytes = 20000;
-    assert_int_equal(bench_start(b), ERR_NONE);
-    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    bench_started(b, &l);
     assert_int_equal(log_end(l.log), 0);
     assert_true(log_report(l.log)->created);
     for (int i = 0; i < 100; i++) {
@@ -38,9 +37,7 @@ static void round_trip(enum bench_where where) {
     assert_int_equal(second.reads_memory, 0);
     assert_int_equal(second.hash, first.hash);
     for (log_offset from = 0; from < end; from += 11) assert_int_equal(bench_read_all(b, l.log, from, LOG_UPTO_END, 700, true).next, end);
-    log_store_check(bench_store(b));
-    bench_stop(b);
-    bench_free(b);
+    bench_end(b);
 }
 TEST(log_round_trip_in_the_simulator) { round_trip(BENCH_SIM); }
 TEST(log_round_trip_on_a_real_disk) { round_trip(BENCH_REAL); }

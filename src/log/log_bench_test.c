@@ -504,3 +504,60 @@ void bench_copy_in(struct bench *b, const char *source) {
     struct io_files real = io_files_real();
     assert_int_equal(real.vtable->list(real.self, source, copy_entry, &copying), 0);
 }
+
+struct bench *bench_small(void) {
+    struct bench *b = bench_new(BENCH_SIM, 3);
+    bench_config(b)->segment_bytes = 4096;
+    bench_config(b)->index_interval_bytes = 300;
+    bench_config(b)->retention_ms = -1;
+    bench_config(b)->file_delete_delay_ms = 1000;
+    bench_options(b)->producer_expiration_ms = INT64_MAX / 2; /* the batches here are of 1970 */
+    return b;
+}
+
+struct bench *bench_started(struct bench *b, struct bench_log *l) {
+    assert_int_equal(bench_start(b), ERR_NONE);
+    assert_int_equal(bench_open(b, l, "orders", 0), ERR_NONE);
+    return b;
+}
+
+void bench_end(struct bench *b) {
+    log_store_check(bench_store(b));
+    bench_stop(b);
+    bench_free(b);
+}
+
+void bench_fill(struct bench *b, struct bench_log *l, uint32_t batches, leader_epoch epoch) {
+    for (uint32_t i = 0; i < batches; i++) assert_int_equal(bench_append_durably(b, l, epoch, 2, 150), ERR_NONE);
+}
+
+uint64_t bench_batch_at(struct bench *b, uint32_t n) {
+    static uint8_t bytes[1 << 16];
+    struct batch_frame frame;
+    uint64_t at = 0;
+    size_t size = bench_file_read(b, "orders-0/00000000000000000000.log", bytes, sizeof bytes);
+    for (; n > 0; n--) {
+        assert_int_equal(batch_frame_parse(span_of(bytes + at, size - at), &frame), ERR_NONE);
+        at += frame.size;
+    }
+    return at;
+}
+
+struct counting { const char *ending; uint32_t count; };
+static int count_one(void *context, const char *name, bool is_directory) {
+    struct counting *counting = context;
+    size_t size = strlen(name), end = strlen(counting->ending);
+    counting->count += size >= end && strcmp(name + size - end, counting->ending) == 0;
+    return 0;
+}
+
+uint32_t bench_count_files(struct bench *b, const char *folder, const char *ending) {
+    struct counting counting = {ending, 0};
+    char path[300];
+    struct text text;
+    text_init(&text, path, sizeof path);
+    text_add(&text, "%s%s%s", bench_dir(b), *folder ? "/" : "", folder);
+    struct io_files files = bench_files(b);
+    assert_int_equal(files.vtable->list(files.self, path, count_one, &counting), 0);
+    return counting.count;
+}

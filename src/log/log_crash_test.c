@@ -72,8 +72,7 @@ static bool live(struct bench *b, struct life *life, uint64_t fail_allocation) {
 
 static void look(struct bench *b, const struct life *life, bool promises) {
     struct bench_log l;
-    assert_int_equal(bench_start(b), ERR_NONE);
-    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    bench_started(b, &l);
     log_store_check(bench_store(b));
     assert_false(log_report(l.log)->flushed_lost);
     assert_true(log_report(l.log)->damaged_at < 0);
@@ -182,8 +181,7 @@ TEST(log_on_a_full_disk) {
         struct bench_log l;
         struct waiting w;
         struct bench *b = bench_for_life(room + 1, true);
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         for (int i = 0; i < 5; i++) assert_int_equal(bench_append_durably(b, &l, 0, 2, 150), ERR_NONE);
         sim_disk_set_capacity(bench_disk(b), sim_disk_used(bench_disk(b)) + room);
         enum err err = ERR_NONE;
@@ -199,9 +197,7 @@ TEST(log_on_a_full_disk) {
         assert_true(log_end(l.log) >= durable);
         assert_int_equal(bench_append_durably(b, &l, 1, 2, 150), ERR_NONE);
         assert_int_equal(bench_read_all(b, l.log, 0, LOG_UPTO_END, 1000, true).next, log_end(l.log));
-        log_store_check(bench_store(b));
-        bench_stop(b);
-        bench_free(b);
+        bench_end(b);
     }
 }
 
@@ -211,8 +207,7 @@ TEST(log_keeps_the_disk_reserve) {
     struct bench *b = bench_for_life(1, true);
     bench_reserve(b, 500000);
     sim_disk_set_capacity(bench_disk(b), 600000);
-    assert_int_equal(bench_start(b), ERR_NONE);
-    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    bench_started(b, &l);
     bench_config(b)->may_use_reserve = true;
     assert_int_equal(bench_open(b, &internal, "__consumer_offsets", 0), ERR_NONE);
     enum err err = ERR_NONE;
@@ -247,8 +242,7 @@ TEST(log_recovers_from_a_tail_torn_at_every_byte) {
         struct bench_log l;
         struct bench *b = bench_for_life(1, true);
         bench_config(b)->segment_bytes = 1 << 20;
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         for (int i = 0; i < 10; i++) assert_int_equal(bench_append_durably(b, &l, 2, 2, 40), ERR_NONE);
         bench_stop(b);
         size_t size = bench_file_read(b, "orders-0/00000000000000000000.log", bytes, sizeof bytes);
@@ -258,8 +252,7 @@ TEST(log_recovers_from_a_tail_torn_at_every_byte) {
         while (batch_next(&rest, &batch) == ERR_NONE) last = batch.size;
         bench_file_write(b, "orders-0/00000000000000000000.log", bytes, size - last + kept);
         unclean(b);
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         assert_int_equal(log_end(l.log), 18);
         assert_int_equal(log_report(l.log)->cut_at, kept > 7 ? 18 : -1);
         assert_int_equal(log_report(l.log)->cut_bytes, kept > 7 ? kept : 0);
@@ -290,8 +283,7 @@ TEST(log_makes_room_and_takes_it_back) {
         size_t size, used, grown = 0, last = 0;
         struct bench *b = bench_for_life(1, true);
         bench_config(b)->segment_bytes = 1 << 20;
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         for (int i = 0; i < 100; i++) {
             assert_int_equal(bench_append_durably(b, &l, 2, 2, 150), ERR_NONE);
             used = batches_in(b, "orders-0/00000000000000000000.log", &size);
@@ -304,8 +296,7 @@ TEST(log_makes_room_and_takes_it_back) {
         if (killed) bench_kill(b);
         else bench_stop(b);
         if (!killed) assert_int_equal(bench_file_size(b, "orders-0/00000000000000000000.log"), used);
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         assert_int_equal(bench_file_size(b, "orders-0/00000000000000000000.log"), used);
         assert_int_equal(log_end(l.log), 200);
         assert_int_equal(log_report(l.log)->cut_at, -1);
@@ -320,8 +311,7 @@ TEST(log_gives_room_back_when_nothing_comes) {
     size_t size;
     struct bench *b = bench_for_life(1, true);
     bench_config(b)->segment_bytes = 1 << 20;
-    assert_int_equal(bench_start(b), ERR_NONE);
-    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    bench_started(b, &l);
     for (int round = 1; round <= 2; round++) {
         struct waiting w;
         for (int i = 0; i < 50; i++) assert_int_equal(bench_append_durably(b, &l, 2, 2, 150), ERR_NONE);
@@ -345,8 +335,7 @@ TEST(log_leaves_no_room_before_another_segment) {
     size_t size;
     char name[64];
     bench_config(b)->segment_bytes = 40000;
-    assert_int_equal(bench_start(b), ERR_NONE);
-    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    bench_started(b, &l);
     for (int i = 0; i < 50; i++) assert_int_equal(bench_append_durably(b, &l, 2, 2, 150), ERR_NONE);
     assert_int_equal(batches_in(b, "orders-0/00000000000000000000.log", &size), log_size(l.log));
     assert_true(size > log_size(l.log));
@@ -371,8 +360,7 @@ TEST(log_recovers_from_rot_in_its_last_batch) {
         struct bench_log l;
         struct bench *b = bench_for_life(1, true);
         bench_config(b)->segment_bytes = 1 << 20;
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         for (int i = 0; i < 4; i++) assert_int_equal(bench_append_durably(b, &l, 2, 2, 40), ERR_NONE);
         bench_stop(b);
         size_t size = bench_file_read(b, "orders-0/00000000000000000000.log", bytes, sizeof bytes);
@@ -382,8 +370,7 @@ TEST(log_recovers_from_rot_in_its_last_batch) {
         bytes[size - last + at] ^= 0x81;
         bench_file_write(b, "orders-0/00000000000000000000.log", bytes, size);
         unclean(b);
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         bool covered = at >= BATCH_AT_MAGIC || (at >= BATCH_AT_LENGTH && at < BATCH_AT_LEADER_EPOCH);
         if (covered) assert_int_equal(log_end(l.log), 6);
         log_store_check(bench_store(b));
@@ -398,19 +385,6 @@ static enum err read_at(struct bench *b, struct log *log, log_offset from, uint3
     return bench_read(b, &read);
 }
 
-/* Where the n-th batch of the log's first segment begins. */
-static uint64_t batch_at(struct bench *b, uint32_t n) {
-    static uint8_t bytes[1 << 16];
-    struct batch_frame frame;
-    uint64_t at = 0;
-    size_t size = bench_file_read(b, "orders-0/00000000000000000000.log", bytes, sizeof bytes);
-    for (; n > 0; n--) {
-        assert_int_equal(batch_frame_parse(span_of(bytes + at, size - at), &frame), ERR_NONE);
-        at += frame.size;
-    }
-    return at;
-}
-
 /* Rot in old data is seen before a reader gets it [L3]: whoever comes for the damaged batch is told, those before it and
  * those behind it are given; once verified, a range is not verified again. The damage stops a metadata log from opening;
  * nothing of it is cut. */
@@ -418,15 +392,13 @@ TEST(log_rot_below_the_recovery_point) {
     struct bench_log l;
     struct bench *b = bench_for_life(1, true);
     bench_config(b)->segment_bytes = 1 << 20;
-    assert_int_equal(bench_start(b), ERR_NONE);
-    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    bench_started(b, &l);
     for (int i = 0; i < 20; i++) assert_int_equal(bench_append_durably(b, &l, 2, 2, 40), ERR_NONE);
     bench_stop(b);
     uint64_t at[20];
-    for (uint32_t i = 0; i < countof(at); i++) at[i] = batch_at(b, i);
+    for (uint32_t i = 0; i < countof(at); i++) at[i] = bench_batch_at(b, i);
     assert_int_equal(sim_disk_rot(bench_disk(b), "/data/orders-0/00000000000000000000.log", at[3] + 70, 4), 0);
-    assert_int_equal(bench_start(b), ERR_NONE);
-    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    bench_started(b, &l);
     struct arena arena;
     struct chain chain;
     arena_init(&arena, bench_pool(b), 0);
@@ -467,14 +439,12 @@ TEST(log_rot_between_the_check_and_the_send) {
     struct bench_log l;
     struct bench *b = bench_for_life(1, true);
     bench_config(b)->segment_bytes = 1 << 20;
-    assert_int_equal(bench_start(b), ERR_NONE);
-    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    bench_started(b, &l);
     for (int i = 0; i < 20; i++) assert_int_equal(bench_append_durably(b, &l, 2, 2, 40), ERR_NONE);
     bench_stop(b);
     uint64_t at[20];
-    for (uint32_t i = 0; i < countof(at); i++) at[i] = batch_at(b, i);
-    assert_int_equal(bench_start(b), ERR_NONE);
-    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    for (uint32_t i = 0; i < countof(at); i++) at[i] = bench_batch_at(b, i);
+    bench_started(b, &l);
     struct arena arena;
     struct chain chain;
     struct pool pool;
@@ -508,8 +478,7 @@ TEST(log_answers_do_not_depend_on_indexes) {
         static uint8_t bytes[1 << 16];
         struct bench_log l;
         struct bench *b = bench_for_life((uint64_t)round + 1, true);
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         for (int i = 0; i < 40; i++) assert_int_equal(bench_append_durably(b, &l, 2, 2, 150), ERR_NONE);
         bench_stop(b);
         for (log_offset base = 0; base < 80; base++) {
@@ -527,8 +496,7 @@ TEST(log_answers_do_not_depend_on_indexes) {
                 else bench_file_write(b, name, bytes, what == 2 ? random_below(&random, (uint64_t)size) : (size_t)size);
             }
         }
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         assert_int_equal(log_end(l.log), 80);
         log_high_watermark_set(l.log, 72);
         for (log_offset from = 0; from < 80; from += 3) {
@@ -542,9 +510,7 @@ TEST(log_answers_do_not_depend_on_indexes) {
         struct log_lookup lookup = {.log = l.log, .timestamp = LOG_TIME_MAX, .upto = LOG_UPTO_END};
         assert_int_equal(bench_lookup(b, &lookup), ERR_NONE);
         assert_int_equal(lookup.offset, 79);
-        log_store_check(bench_store(b));
-        bench_stop(b);
-        bench_free(b);
+        bench_end(b);
     }
 }
 
@@ -557,8 +523,7 @@ TEST(log_truncated_below_its_recovery_point_then_cut) {
         struct waiting w;
         struct bench *b = bench_for_life(n + 1, true);
         bench_options(b)->recovery_checkpoint_ms = 1000;
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         for (int i = 0; i < 20; i++) assert_int_equal(bench_append_durably(b, &l, 1, 2, 150), ERR_NONE);
         assert_true(bench_pass(b, 3500));
         assert_int_equal(log_recovery_point(l.log), 40);
@@ -573,8 +538,7 @@ TEST(log_truncated_below_its_recovery_point_then_cut) {
         }
         before = sim_disk_operations(bench_disk(b)) - before;
         bench_power_cut(b, BENCH_RANDOM);
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         assert_true(log_report(l.log)->damaged_at < 0);
         assert_false(log_report(l.log)->flushed_lost);
         assert_true(log_end(l.log) >= durable);
@@ -594,8 +558,7 @@ TEST(log_cuts_nothing_in_a_directory_that_failed) {
         struct waiting checkpoint, cut;
         struct bench *b = bench_for_life(seed, true);
         bench_options(b)->recovery_checkpoint_ms = 1000;
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         for (int i = 0; i < 20; i++) assert_int_equal(bench_append_durably(b, &l, 1, 2, 150), ERR_NONE);
         assert_true(bench_pass(b, 3500));
         assert_int_equal(log_recovery_point(l.log), 40);
@@ -610,8 +573,7 @@ TEST(log_cuts_nothing_in_a_directory_that_failed) {
         assert_int_equal(checkpoint.err, ERR_IO);
         assert_int_equal(cut.err, ERR_IO);
         bench_kill(b);
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         assert_false(log_report(l.log)->flushed_lost);
         assert_int_equal(log_end(l.log), 40);
         bench_stop(b);
@@ -627,21 +589,18 @@ TEST(log_cut_whose_sync_failed_does_not_come_back) {
         struct waiting cut;
         struct bench *b = bench_for_life(seed, true);
         bench_config(b)->segment_bytes = 1 << 20;
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         for (int i = 0; i < 10; i++) assert_int_equal(bench_append_durably(b, &l, 1, 2, 150), ERR_NONE);
         struct sim_disk_fault fault = {.operations = SIM_DISK_SYNC, .path_part = ".log", .times = 1, .error = -EIO};
         sim_disk_fail(bench_disk(b), &fault);
         waiting_init(&cut);
         assert_int_equal(bench_wait(b, &cut, log_truncate(l.log, 12, &cut.wait)), ERR_IO);
         bench_kill(b);
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         log_offset end = log_end(l.log);
         assert_true(end >= 12);
         bench_power_cut(b, BENCH_LOSE_ALL);
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         assert_int_equal(log_end(l.log), end);
         bench_stop(b);
         bench_free(b);
@@ -656,8 +615,7 @@ TEST(log_start_that_was_filed_stays) {
         struct bench_log l;
         struct waiting w;
         struct bench *b = bench_for_life(n + 1, true);
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         log_offset base = -1;
         for (int i = 0; i < 60; i++) {
             log_offset end = log_end(l.log);
@@ -673,8 +631,7 @@ TEST(log_start_that_was_filed_stays) {
         bool filed = bench_wait(b, &w, log_store_checkpoint(bench_store(b), &w.wait)) == ERR_NONE;
         bool whole = filed && bench_pass(b, 3000);
         bench_power_cut(b, BENCH_LOSE_ALL);
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         if (filed) assert_int_equal(log_start(l.log), base);
         bench_stop(b);
         bench_free(b);

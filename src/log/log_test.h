@@ -75,5 +75,13 @@ int64_t bench_file_size(struct bench *bench, const char *name);    /* under the 
 size_t bench_file_read(struct bench *bench, const char *name, void *target, size_t size);
 void bench_file_write(struct bench *bench, const char *name, const void *bytes, size_t size);
 void bench_file_remove(struct bench *bench, const char *name);
+uint32_t bench_count_files(struct bench *bench, const char *folder, const char *ending); /* in that folder under the log directory; "": in it itself */
 /* Copies a real folder (of the golden vectors) into the log directory's. */
 void bench_copy_in(struct bench *bench, const char *source);
+
+/* ---- what most tests begin and end with */
+struct bench *bench_small(void);                                       /* small segments; nothing is too old */
+struct bench *bench_started(struct bench *bench, struct bench_log *log); /* bench_start, and partition 0 of "orders" is open */
+void bench_end(struct bench *bench);                                   /* checked, stopped and freed */
+void bench_fill(struct bench *bench, struct bench_log *log, uint32_t batches, leader_epoch epoch); /* durably, 2 records each */
+uint64_t bench_batch_at(struct bench *bench, uint32_t n);              /* where the n-th batch of its first segment begins */

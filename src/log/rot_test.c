@@ -7,19 +7,6 @@
 enum { BATCHES = 10, RECORDS = 2 };
 static const char segment[] = "/data/orders-0/00000000000000000000.log";
 
-/* Where the n-th batch of the log's first segment begins. */
-static uint64_t batch_at(struct bench *b, uint32_t n) {
-    static uint8_t bytes[1 << 16];
-    struct batch_frame frame;
-    uint64_t at = 0;
-    size_t size = bench_file_read(b, "orders-0/00000000000000000000.log", bytes, sizeof bytes);
-    for (; n > 0; n--) {
-        assert_int_equal(batch_frame_parse(span_of(bytes + at, size - at), &frame), ERR_NONE);
-        at += frame.size;
-    }
-    return at;
-}
-
 static enum err read_one(struct bench *b, struct log *log, log_offset from) {
     struct arena arena;
     struct chain chain;
@@ -55,17 +42,15 @@ TEST(rot_in_flushed_data_is_refused_and_nothing_else) {
                 struct bench *b = bench_new(BENCH_SIM, 1);
                 bench_config(b)->segment_bytes = 1 << 20;
                 bench_config(b)->retention_ms = -1;
-                assert_int_equal(bench_start(b), ERR_NONE);
-                assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+                bench_started(b, &l);
                 for (int n = 0; n < BATCHES; n++) assert_int_equal(bench_append_durably(b, &l, 2, RECORDS, 40), ERR_NONE);
                 bench_stop(b);
-                uint64_t at = places[i] < 0 ? batch_at(b, damaged + 1) - 1 : batch_at(b, damaged) + (uint64_t)places[i];
+                uint64_t at = places[i] < 0 ? bench_batch_at(b, damaged + 1) - 1 : bench_batch_at(b, damaged) + (uint64_t)places[i];
                 assert_int_equal(sim_disk_rot(bench_disk(b), segment, at, 0x41), 0);
                 if (!clean) bench_file_remove(b, ".kafka_cleanshutdown");
                 for (int start = 0; start < 3; start++) {
                     log_offset end = (BATCHES + start) * RECORDS;
-                    assert_int_equal(bench_start(b), ERR_NONE);
-                    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+                    bench_started(b, &l);
                     only_that_one(b, l.log, damaged, end);
                     assert_int_equal(bench_append_durably(b, &l, 2, RECORDS, 40), ERR_NONE);
                     only_that_one(b, l.log, damaged, end + RECORDS);
@@ -86,8 +71,7 @@ TEST(rot_before_a_batch_within_a_value) {
         struct bench *b = bench_new(BENCH_SIM, 1);
         bench_config(b)->segment_bytes = 1 << 20;
         bench_config(b)->retention_ms = -1;
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        bench_started(b, &l);
         assert_int_equal(bench_append_durably(b, &l, 2, RECORDS, 40), ERR_NONE);
         struct slab *inner = bench_batch(b, 1000, 2, 1, 40), *slab;
         struct batch_builder builder;
@@ -106,9 +90,8 @@ TEST(rot_before_a_batch_within_a_value) {
         assert_true(bench_until_durable(b, &l, 4));
         assert_int_equal(bench_append_durably(b, &l, 2, RECORDS, 40), ERR_NONE);
         bench_stop(b);
-        assert_int_equal(sim_disk_rot(bench_disk(b), segment, batch_at(b, 1) + (uint64_t)place, 0x41), 0);
-        assert_int_equal(bench_start(b), ERR_NONE);
-        assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+        assert_int_equal(sim_disk_rot(bench_disk(b), segment, bench_batch_at(b, 1) + (uint64_t)place, 0x41), 0);
+        bench_started(b, &l);
         only_that_one(b, l.log, 1, 6);
         bench_stop(b);
         bench_free(b);
@@ -122,8 +105,7 @@ TEST(rot_is_noticed_by_who_looks_for_a_time) {
     struct bench *b = bench_new(BENCH_SIM, 1);
     bench_config(b)->segment_bytes = 1500;
     bench_config(b)->retention_ms = -1;
-    assert_int_equal(bench_start(b), ERR_NONE);
-    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    bench_started(b, &l);
     for (int n = 0; n < 30; n++) assert_int_equal(bench_append_durably(b, &l, 2, RECORDS, 40), ERR_NONE);
     bench_stop(b);
     static uint8_t bytes[1 << 16];
@@ -135,8 +117,7 @@ TEST(rot_is_noticed_by_who_looks_for_a_time) {
     /* 1000 + offset becomes less: the highest byte that is set. And the time index does not know. */
     assert_int_equal(sim_disk_rot(bench_disk(b), segment, (uint64_t)(last.bytes - bytes) + BATCH_AT_MAX_TIMESTAMP + 6, 3), 0);
     bench_file_remove(b, "orders-0/00000000000000000000.timeindex");
-    assert_int_equal(bench_start(b), ERR_NONE);
-    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    bench_started(b, &l);
     log_offset wanted = batch_last_offset(&last);
     struct log_lookup lookup = {.log = l.log, .timestamp = 1000 + wanted, .upto = LOG_UPTO_END};
     assert_int_equal(bench_lookup(b, &lookup), ERR_CORRUPT);
