@@ -75,7 +75,7 @@ static void *grow(struct arena *arena, size_t bytes) {
 }
 
 void *arena_alloc(struct arena *arena, size_t bytes) {
-    if (bytes > SIZE_MAX - ALIGNMENT) return NULL;
+    if (bytes > SIZE_MAX - ALIGNMENT || pool_refuses_piece(arena->pool)) return NULL;
     bytes = (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     if ((size_t)(arena->end - arena->next) < bytes || !arena->next) return grow(arena, bytes);
     void *piece = arena->next;

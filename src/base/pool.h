@@ -21,6 +21,7 @@ struct pool {
     uint32_t free_max;                       /* chunks kept at most; more go back to the heap       */
     _Atomic(struct pool_free_chunk *) remote;/* returned by other threads, taken over in pool_alloc */
     uint64_t fail_at;                        /* tests: the n-th allocation from now fails; 0: none  */
+    bool fail_in_arenas;                     /* tests: each piece of an arena counts as one, as if it had found no room left */
     struct pool_piece *pieces;               /* the simulator: all that is out, so that it can be abandoned; else NULL */
 };
 
@@ -31,6 +32,11 @@ void pool_init(struct pool *pool, size_t limit_bytes, uint32_t free_max);
  * at a time, and its parent's budget is charged from whichever thread that is. It keeps no chunks of its own. */
 void pool_init_child(struct pool *pool, struct pool *parent, size_t limit_bytes);
 void pool_destroy(struct pool *pool);        /* asserts that nothing is out */
+
+/* For arenas: whether this piece is the one that a test wants refused. */
+static inline bool pool_refuses_piece(struct pool *pool) {
+    return __builtin_expect(pool->fail_in_arenas, false) && pool->fail_at && --pool->fail_at == 0;
+}
 
 /* For the simulator, on one thread: keeps account of each piece, of its children's too, so that the memory of a process
  * that was killed can be dropped as a whole. */

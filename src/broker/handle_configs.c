@@ -68,14 +68,16 @@ static struct span trimmed(struct span value) {
     return value;
 }
 
-/* A topic's list is told as it is understood: no spaces around the items, and each policy of cleaning once. data NULL of what
- * is not null: over budget. */
-static struct span list_text(struct request *request, const struct config_key *key, struct span value) {
+/* A topic's list is told as it is understood: no spaces around the items, and each policy of cleaning once. False: over
+ * budget. */
+static bool list_text(struct arena *arena, const struct config_key *key, struct span *inout) {
     bool each_once = strcmp(key->name, "cleanup.policy") == 0;
-    if (key->scope != SCOPE_TOPIC || key->type != CONFIG_TYPE_LIST || !value.size) return value;
-    uint8_t *text = request_alloc(request, value.size);
+    struct span value = *inout;
+    if (key->scope != SCOPE_TOPIC || key->type != CONFIG_TYPE_LIST || !value.size) return true;
+    uint8_t *text = arena_alloc(arena, value.size);
     size_t size = 0;
-    for (const uint8_t *at = value.data, *end = value.data + value.size; text && at <= end;) {
+    if (!text) return false;
+    for (const uint8_t *at = value.data, *end = value.data + value.size; at <= end;) {
         const uint8_t *comma = at < end ? memchr(at, ',', (size_t)(end - at)) : NULL;
         struct span one = trimmed(span_of(at, (size_t)((comma ? comma : end) - at)));
         bool is_first = at == value.data;
@@ -85,7 +87,8 @@ static struct span list_text(struct request *request, const struct config_key *k
         if (one.size) memcpy(text + size, one.data, one.size);
         size += one.size;
     }
-    return (struct span){text, size};
+    *inout = span_of(text, size);
+    return true;
 }
 
 static bool one_key(struct request *request, struct describe_configs_response_describe_configs_result *result, struct span resource, const struct config_key *key) {
@@ -105,10 +108,14 @@ static bool one_key(struct request *request, struct describe_configs_response_de
     fill(out, request, key);
     if (key->scope == SCOPE_BROKER) value = found ? values[0].value : config_default(key); /* another name's value is not this one's */
     out->config_source = (int8_t)(found ? values[0].source : SOURCE_DEFAULT);
-    out->value = out->is_sensitive ? (struct span){0} : key->type == CONFIG_TYPE_STRING ? value : list_text(request, key, trimmed(value));
-    for (uint32_t i = 0; i < found; i++) values[i].value = list_text(request, key, key->type == CONFIG_TYPE_STRING || key->scope != SCOPE_TOPIC ? values[i].value : trimmed(values[i].value));
-    if (value.data && !out->is_sensitive && !out->value.data) return false; /* over budget */
-    return synonyms(request, out, values, found);
+    out->value = out->is_sensitive ? (struct span){0} : key->type == CONFIG_TYPE_STRING ? value : trimmed(value);
+    bool fits = list_text(&request->arena, key, &out->value);
+    for (uint32_t i = 0; i < found; i++) {
+        if (key->type != CONFIG_TYPE_STRING && key->scope == SCOPE_TOPIC) values[i].value = trimmed(values[i].value);
+        fits = fits && list_text(&request->arena, key, &values[i].value);
+    }
+    if (!fits) request_refuse(request, "over budget");
+    return fits && synonyms(request, out, values, found);
 }
 
 static bool make_room(struct request *request, struct describe_configs_response_describe_configs_result *result, enum config_scope scope) {

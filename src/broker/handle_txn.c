@@ -51,8 +51,7 @@ static void leased(struct request *request) {
         struct request *next = LIST_ITEM(node, struct id_work, waiting)->request;
         if (error) fail(next, KAFKA_COORDINATOR_LOAD_IN_PROGRESS);
         else if (broker->producer_ids.next < broker->producer_ids.end) give(next);
-        else if (!ask(next)) return;
-        else return; /* the rest waits for the next block */
+        else if (ask(next)) return; /* the rest waits for the next block */
     }
 }
 
@@ -65,7 +64,9 @@ static bool ask(struct request *request) {
     work->ask.broker_id = broker->node->id;
     work->ask.broker_epoch = self ? self->epoch : -1;
     broker->producer_ids.asking = true;
-    return control_ask(request, 67, 0, &work->ask, &work->answer, leased) != NULL;
+    if (control_ask(request, 67, 0, &work->ask, &work->answer, leased)) return true;
+    broker->producer_ids.asking = false; /* no memory; the request's connection is closed */
+    return false;
 }
 
 void handle_init_producer_id(struct request *request) {

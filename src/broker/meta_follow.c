@@ -9,6 +9,8 @@ struct publication {
     bool is_away, is_stale;
 };
 
+enum { RETRY_MS = 20 };
+
 struct meta_follow {
     struct quorum_listener listener;
     struct meta_follow_options options;
@@ -17,6 +19,7 @@ struct meta_follow {
     struct arena scratch;
     struct image *image;   /* as last published */
     struct turn_hook hook;
+    struct timer retry;    /* always set, so that it can be moved without memory; INT64_MAX: nothing is to be tried again */
     struct publication publications[SHARDS_MAX];
     struct raft_snapshot_id snapshot; /* that is being read */
     struct image_position position;
@@ -80,19 +83,31 @@ static struct image *next_image(struct meta_follow *follow) {
     return image_at(committed, is_whole ? follow->position : image_position(committed));
 }
 
+static void retry_fired(struct timer *timer);
+
+static void set_retry(struct meta_follow *follow, time_ns at) {
+    if (!timer_set(follow->shard, &follow->retry, at, retry_fired)) never("a timer fits where it was");
+}
+
 static void turn_ends(struct turn_hook *hook) {
     struct meta_follow *follow = container_of(hook, struct meta_follow, hook);
     if (!follow->changed || follow->has_stopped || follow->has_failed) return;
-    follow->changed = false;
     struct image *image = next_image(follow);
-    if (!image) {
-        fail(follow, "there is no memory for the metadata");
+    if (!image) { /* what it is made from is kept, so it only comes later */
+        set_retry(follow, shard_now(follow->shard) + RETRY_MS * NS_PER_MS);
         return;
     }
+    follow->changed = false;
     image_drop(follow->image);
     follow->image = image;
     for (uint32_t i = 0; i < shard_count(follow->shard->group); i++) publish_to(&follow->publications[i]);
     if (follow->options.on_image) follow->options.on_image(follow->options.context, image);
+}
+
+static void retry_fired(struct timer *timer) {
+    struct meta_follow *follow = container_of(timer, struct meta_follow, retry);
+    set_retry(follow, INT64_MAX);
+    turn_ends(&follow->hook);
 }
 
 /* ---- what the quorum hands up --------------------------------------------------------------------------------------- */
@@ -162,7 +177,7 @@ enum err meta_follow_open(struct meta_follow **out, const struct meta_follow_opt
     }
     follow->image = image_new(shard->pool);
     if (follow->image && !options->committed) follow->delta = delta_new(shard->pool, follow->image);
-    if (!follow->image || (!follow->delta && !options->committed)) {
+    if (!follow->image || (!follow->delta && !options->committed) || !timer_set(shard, &follow->retry, INT64_MAX, retry_fired)) {
         meta_follow_free(follow);
         return ERR_NO_MEMORY;
     }
@@ -185,6 +200,7 @@ void meta_follow_stop(struct meta_follow *follow) {
 void meta_follow_free(struct meta_follow *follow) {
     if (!follow) return;
     struct pool *pool = follow->shard->pool;
+    timer_cancel(follow->shard, &follow->retry);
     delta_free(follow->delta);
     image_drop(follow->image);
     arena_destroy(&follow->scratch);
