@@ -7,7 +7,7 @@ struct move {
     broker_id from, to, other;
 };
 static void open_move(struct move *m) {
-    rig_open(&m->rig, "metadata.max.idle.interval.ms=0\nbroker.session.timeout.ms=900000\n", 7);
+    rig_open(&m->rig, RIG_QUIET, 7);
     rig_lead(&m->rig);
     for (broker_id id = 0; id < 4; id++) {
         rig_register(&m->rig, id, NULL);

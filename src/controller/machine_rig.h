@@ -39,9 +39,14 @@ uint32_t rig_answered(const struct rig *rig);  /* calls that were answered so fa
 const struct image *rig_image(const struct rig *rig);         /* applied */
 /* Registers broker `id` with one directory (and a rack), and unfences it. */
 broker_epoch rig_register(struct rig *rig, broker_id id, const char *rack);
+struct broker_registration_request rig_registration(struct rig *rig, broker_id id); /* what a new process of that broker asks */
 void rig_unfence(struct rig *rig, broker_id id);
 /* An error code; the topic is made with `partitions` of `factor`. */
 enum kafka_error rig_create(struct rig *rig, const char *name, int32_t partitions, int16_t factor);
 const struct image_partition *rig_partition(const struct rig *rig, const char *topic, int32_t index);
 /* What always holds of the image [R1, R6], against the one before. */
 void rig_check(struct rig *rig, const struct image *before);
+
+/* Leads with three brokers (0, 1, 2; 3 is fenced) and topics `t` (3 partitions of 3 replicas) and `dotted.name`. */
+void rig_open_cluster(struct rig *rig, const char *config, int16_t metadata_version, bool elr);
+#define RIG_QUIET "metadata.max.idle.interval.ms=0\nbroker.session.timeout.ms=900000\n" /* nothing falls due by itself */

@@ -163,24 +163,28 @@ const struct image *rig_image(const struct rig *rig) {
 
 /* ---- what tests do all the time */
 
-broker_epoch rig_register(struct rig *rig, broker_id id, const char *rack) {
+struct broker_registration_request rig_registration(struct rig *rig, broker_id id) {
     struct broker_registration_request in;
-    struct broker_registration_response out;
     broker_registration_request_init(&in);
-    broker_registration_response_init(&out);
     in.broker_id = id;
     in.cluster_id = SPAN_LITERAL("the-cluster");
     in.incarnation_id = uuid_random(&rig->random);
-    in.rack = rack ? span_text(rack) : (struct span){0};
     in.log_dirs = &rig->directories[id];
     in.log_dirs_count = 1;
+    in.features = broker_registration_request_feature_array(&rig->memory, FEATURES_COUNT);
+    in.features_count = FEATURES_COUNT;
+    for (int i = 0; i < FEATURES_COUNT; i++)
+        in.features[i] = (struct broker_registration_request_feature){span_text(features[i].name), features[i].min, features[i].max};
+    return in;
+}
+
+broker_epoch rig_register(struct rig *rig, broker_id id, const char *rack) {
+    struct broker_registration_request in = rig_registration(rig, id);
+    struct broker_registration_response out;
+    broker_registration_response_init(&out);
+    in.rack = rack ? span_text(rack) : (struct span){0};
     const struct image_broker *before = image_broker(rig_image(rig), id);
     if (before) in.previous_broker_epoch = before->epoch;
-    struct broker_registration_request_feature supported[FEATURES_COUNT];
-    for (int i = 0; i < FEATURES_COUNT; i++)
-        supported[i] = (struct broker_registration_request_feature){span_text(features[i].name), features[i].min, features[i].max};
-    in.features = supported;
-    in.features_count = FEATURES_COUNT;
     rig->former_is_gone = true;
     assert_int_equal(rig_call(rig, 62, 4, &in, &out), KAFKA_NONE);
     rig->former_is_gone = false;
@@ -263,4 +267,20 @@ void rig_check(struct rig *rig, const struct image *before) {
     /* Fencing changes what holds of partitions that did not change. */
     struct image_visitor all = {.context = rig, .partition = check_partition};
     image_diff(NULL, rig_image(rig), &all);
+}
+
+void rig_open_cluster(struct rig *rig, const char *config, int16_t metadata_version, bool elr) {
+    rig_open(rig, config, 7);
+    struct feature_level_record levels[2] = {{SPAN_LITERAL(FEATURE_METADATA), metadata_version}, {SPAN_LITERAL(FEATURE_ELR), 1}};
+    struct span *values = ARENA_ARRAY(&rig->memory, 2, struct span);
+    for (int i = 0; i < 2; i++) values[i] = wire_metadata_frame(&feature_level_record_message, 0, &levels[i], &rig->memory);
+    rig->machine.bootstrap = values;
+    rig->machine.bootstrap_count = elr ? 2 : 1;
+    rig_lead(rig);
+    for (broker_id id = 0; id < 4; id++) {
+        rig_register(rig, id, NULL);
+        if (id < 3) rig_unfence(rig, id);
+    }
+    assert_int_equal(rig_create(rig, "t", 3, 3), KAFKA_NONE);
+    assert_int_equal(rig_create(rig, "dotted.name", 1, 1), KAFKA_NONE);
 }

@@ -35,6 +35,14 @@ static void follow_apache(struct rig *rig, const struct apache *apache, log_offs
     }
 }
 
+/* Leads, with Apache's log up to there behind it. */
+static void lead_behind_apache(struct rig *rig, struct apache *apache, log_offset upto) {
+    rig_open(rig, "", 1);
+    load_apache(apache, rig, APACHE_LOG);
+    follow_apache(rig, apache, upto);
+    rig_lead(rig);
+}
+
 static int compare_spans(const struct span *a, const struct span *b) {
     return span_compare(*a, *b);
 }
@@ -85,10 +93,7 @@ TEST(machine_activates_as_apache_does) {
 TEST(machine_registers_a_broker_as_apache_does) {
     struct rig rig;
     struct apache apache;
-    rig_open(&rig, "", 1);
-    load_apache(&apache, &rig, APACHE_LOG);
-    follow_apache(&rig, &apache, 14);
-    rig_lead(&rig);
+    lead_behind_apache(&rig, &apache, 14);
     struct register_broker_record record;
     assert_int_equal(register_broker_record_decode(&record, 4, (struct span){apache.records[11].data + 3, apache.records[11].size - 3}, &rig.memory, NULL), ERR_NONE);
     struct broker_registration_request in;
@@ -155,10 +160,7 @@ TEST(machine_registers_a_broker_as_apache_does) {
 TEST(machine_creates_a_topic_as_apache_does) {
     struct rig rig;
     struct apache apache;
-    rig_open(&rig, "", 1);
-    load_apache(&apache, &rig, APACHE_LOG);
-    follow_apache(&rig, &apache, 42);
-    rig_lead(&rig);
+    lead_behind_apache(&rig, &apache, 42);
     static const char *const configs[][2] = {{"compression.type", "uncompressed"}, {"cleanup.policy", "compact"}, {"min.insync.replicas", "1"},
                                              {"segment.bytes", "104857600"}, {"unclean.leader.election.enable", "false"}};
     struct create_topics_request in;
@@ -196,10 +198,7 @@ TEST(machine_creates_a_topic_as_apache_does) {
 TEST(machine_lets_a_broker_go_as_apache_does) {
     struct rig rig;
     struct apache apache;
-    rig_open(&rig, "", 1);
-    load_apache(&apache, &rig, APACHE_LOG);
-    follow_apache(&rig, &apache, 70);
-    rig_lead(&rig);
+    lead_behind_apache(&rig, &apache, 70);
     struct broker_heartbeat_request beat;
     struct broker_heartbeat_response answer;
     broker_heartbeat_request_init(&beat);
@@ -419,19 +418,9 @@ TEST(machine_lets_a_restarted_broker_take_over) {
     struct rig rig;
     open_three(&rig, "metadata.max.idle.interval.ms=0\n");
     assert_int_equal(rig_create(&rig, "t", 1, 3), KAFKA_NONE);
-    struct broker_registration_request in;
+    struct broker_registration_request in = rig_registration(&rig, 1);
     struct broker_registration_response out;
-    broker_registration_request_init(&in);
     broker_registration_response_init(&out);
-    in.broker_id = 1;
-    in.cluster_id = SPAN_LITERAL("the-cluster");
-    in.incarnation_id = uuid_random(&rig.random);
-    in.log_dirs = &rig.directories[1];
-    in.log_dirs_count = 1;
-    struct broker_registration_request_feature supported[FEATURES_COUNT];
-    for (int i = 0; i < FEATURES_COUNT; i++) supported[i] = (struct broker_registration_request_feature){span_text(features[i].name), features[i].min, features[i].max};
-    in.features = supported;
-    in.features_count = FEATURES_COUNT;
     assert_int_equal(rig_call(&rig, 62, 4, &in, &out), KAFKA_NONE);
     assert_int_equal(out.error_code, KAFKA_DUPLICATE_BROKER_REGISTRATION);
     struct decide d = {.image = rig_image(&rig), .settings = &rig.machine.settings, .sessions = &rig.machine.sessions, .now_ms = rig.now_ms,
