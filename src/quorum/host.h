@@ -4,7 +4,10 @@
  *   open.c          opening and loading
  *   upward.c        reading ranges of the log, handing up what is committed
  *   records.c       control records, batches
- *   calls.c         raft's requests and answers as Kafka's messages, and back
+ *   calls_in.c      what others ask: Kafka's messages as raft's requests, raft's answers as Kafka's
+ *   calls_out.c     what this node asks: the other way round
+ *   describe.c      DescribeQuorum
+ *   peers.c         connections to the other nodes
  *   state_file.c    quorum-state and its second copy
  *   snapshot_file.c .checkpoint files: names, writing, reading in pieces
  *   snapshots.c     when one is taken, loaded, downloaded, sent, cleaned away
@@ -14,7 +17,6 @@
 #include "quorum/quorum.h"
 #include "wire/batch.h"
 #include "wire/record_frame.h"
-
 
 enum {
     QUORUM_PATH_MAX = LOG_PATH_MAX + 64,
@@ -208,17 +210,21 @@ void upward_tell_leader(struct quorum *quorum);
 /* Batches of bytes as they lie in a log, decoded into `arena`. Stops before a batch that is cut short. ERR_CORRUPT. */
 must_use enum err quorum_batches_decode(struct span bytes, log_offset from, struct arena *arena, struct quorum_batch **out, uint32_t *count);
 
-/* calls.c */
-void calls_send(struct quorum *quorum, const struct raft_effect *effect);
+/* calls_in.c: what others ask */
+bool calls_decode_request(struct quorum *quorum, struct quorum_request *in, struct raft_request *out);
 void calls_answer(struct quorum *quorum, const struct raft_answer *answer);
 /* As ANSWER, but with records (NULL: none) or a piece of a snapshot. */
 void calls_answer_fetch(struct quorum *quorum, const struct raft_answer *answer, struct chain *records);
 void calls_answer_snapshot(struct quorum *quorum, const struct raft_answer *answer, enum raft_error error, int64_t size, struct chain *piece);
 void calls_refuse(struct quorum *quorum, struct quorum_request *request, enum raft_error error);
-bool calls_decode_request(struct quorum *quorum, struct quorum_request *in, struct raft_request *out);
-void calls_free(struct quorum_box *box);
-void *calls_describe(struct quorum *quorum, struct quorum_request *request); /* the response of DescribeQuorum */
 static inline struct quorum_request *calls_request_of(uint64_t token) { return (struct quorum_request *)(uintptr_t)token; }
+
+/* describe.c */
+void *calls_describe(struct quorum *quorum, struct quorum_request *request); /* the response of DescribeQuorum */
+
+/* calls_out.c: what this node asks */
+void calls_send(struct quorum *quorum, const struct raft_effect *effect);
+void calls_free(struct quorum_box *box);
 
 /* snapshots.c */
 must_use enum err snapshots_list(struct quorum *quorum, char *why, size_t why_size); /* at start, blocking */
