@@ -1,8 +1,9 @@
 #include "broker/fetch_session.h"
 #include "base/hash.h"
+#include "broker/named.h"
 #include <string.h>
 
-enum { EVICT_AFTER_MS = 120000, INITIAL_EPOCH = 0, FINAL_EPOCH = -1, TWICE_LOOKED_FOR_MAX = 64 };
+enum { EVICT_AFTER_MS = 120000, INITIAL_EPOCH = 0, FINAL_EPOCH = -1 };
 
 struct partition_name {
     struct uuid topic_id;
@@ -136,35 +137,42 @@ static uint32_t partitions_named(const struct fetch_request *request) {
     return count;
 }
 
-/* Is it named again further on? Then that counts. Above a number of partitions nobody looks: it is squared. */
-static bool is_named_again(const struct fetch_request *request, int16_t version, int32_t topic, int32_t partition) {
-    const struct fetch_request_fetch_topic *own = &request->topics[topic];
-    for (int32_t t = topic; t < request->topics_count; t++) {
-        const struct fetch_request_fetch_topic *other = &request->topics[t];
-        if (t != topic && !(version >= 13 ? uuid_equal(other->topic_id, own->topic_id) : span_equal(other->topic, own->topic))) continue;
-        for (int32_t p = t == topic ? partition + 1 : 0; p < other->partitions_count; p++)
-            if (other->partitions[p].partition == own->partitions[partition].partition) return true;
+/* What the request names, in its order. */
+static bool take_names(struct named *named, struct arena *arena, const struct fetch_request *request, int16_t version) {
+    if (!named_init(named, arena, partitions_named(request))) return false;
+    for (int32_t t = 0; t < request->topics_count; t++) {
+        const struct fetch_request_fetch_topic *topic = &request->topics[t];
+        struct span name = version >= 13 ? span_of(topic->topic_id.bytes, sizeof topic->topic_id.bytes) : topic->topic;
+        for (int32_t p = 0; p < topic->partitions_count; p++) named_add(named, name, topic->partitions[p].partition);
     }
-    return false;
+    named_settle(named);
+    return true;
 }
 
 static bool take_over(struct fetch_sessions *sessions, struct fetch_plan *plan, const struct fetch_request *request, int16_t version) {
     struct fetch_session *session = plan->session;
-    bool looks_for_twice = !session && partitions_named(request) <= TWICE_LOOKED_FOR_MAX;
+    struct named named;
+    struct session_partition **made = NULL; /* by place: what a later naming of the same one changes */
+    if (!session) {
+        if (!take_names(&named, plan->arena, request, version)) return false;
+        if (!(made = ARENA_ARRAY(plan->arena, named.count, struct session_partition *))) return false;
+    }
+    uint32_t at = 0;
     for (int32_t t = 0; t < request->topics_count; t++) {
         const struct fetch_request_fetch_topic *topic = &request->topics[t];
-        for (int32_t p = 0; p < topic->partitions_count; p++) {
+        for (int32_t p = 0; p < topic->partitions_count; p++, at++) {
             const struct fetch_request_fetch_partition *in = &topic->partitions[p];
-            if (looks_for_twice && is_named_again(request, version, t, p)) continue;
             struct partition_name key = {.index = in->partition};
             if (version >= 13) key.topic_id = topic->topic_id;
             else key.name = topic->topic;
             size_t bytes = sizeof(struct session_partition) + key.name.size;
-            if (!session) {
-                struct session_partition *partition = arena_alloc(plan->arena, bytes);
-                if (!partition) return false;
-                set(make(&key, partition), in);
-                list_push(&plan->order, &partition->order);
+            if (!session) { /* read where it is named first, as it is named last */
+                struct session_partition **own = &made[named.places[at].first];
+                if (!*own) {
+                    if (!(*own = arena_alloc(plan->arena, bytes))) return false;
+                    list_push(&plan->order, &make(&key, *own)->order);
+                }
+                set(*own, in);
                 continue;
             }
             struct map_node *found = map_find(&session->partitions, name_hash(&key), &key);

@@ -3,28 +3,27 @@
  */
 #include "broker/broker.h"
 #include "broker/handlers.h"
+#include "broker/named.h"
 #include "broker/partition.h"
 #include "broker/partition_calls.h"
 
-/* Beyond the latter, what is named twice is answered twice: looking for it is squared. */
-enum { NAME_BYTES_MAX = 255, NAMES_COMPARED_MAX = 256 };
+enum { NAME_BYTES_MAX = 255 };
 
 struct move_call {
     struct partition_call call;
     struct log_dir *target;
     partition_index partition;
-    bool is_named_again; /* and the later one counts */
 };
 struct topic_moves {
     struct span name;
     struct move_call *calls;
     int32_t count;
-    bool is_named_again;
 };
 struct move_work {
     struct partition_calls calls;
     struct topic_moves *topics; /* for each topic of each directory */
     int32_t count;
+    struct named named;         /* a partition that is named twice goes where it is said last */
     struct alter_replica_log_dirs_response response;
 };
 
@@ -60,70 +59,42 @@ static enum kafka_error error_of(const struct broker *broker, struct span topic,
 
 /* ---- The answer: each topic once, each partition once */
 
-static bool is_near(const struct move_work *work, int32_t first, int32_t t) {
-    return t < work->count && t - first <= NAMES_COMPARED_MAX;
-}
-
-/* How many partitions this topic has here and further on; there it needs no answer of its own. */
-static int32_t gather(struct move_work *work, int32_t first) {
-    int32_t partitions = work->topics[first].count;
-    for (int32_t t = first + 1; is_near(work, first, t); t++) {
-        struct topic_moves *topic = &work->topics[t];
-        if (topic->is_named_again || !span_equal(topic->name, work->topics[first].name)) continue;
-        partitions += topic->count;
-        topic->is_named_again = true;
-    }
-    return partitions;
-}
-
 typedef struct alter_replica_log_dirs_response_alter_replica_log_dir_topic_result topic_result;
 
-static void add_partitions(const struct topic_moves *topic, topic_result *out) {
-    for (int32_t p = 0; p < topic->count; p++) {
-        if (topic->calls[p].is_named_again) continue;
-        out->partitions[out->partitions_count].partition_index = topic->calls[p].partition;
-        out->partitions[out->partitions_count++].error_code = (int16_t)topic->calls[p].call.error;
+static bool fill_answer(struct request *request, struct move_work *work) {
+    struct alter_replica_log_dirs_response *out = &work->response;
+    const struct named *named = &work->named;
+    int32_t *sizes = ARENA_ARRAY(&request->arena, named->count, int32_t); /* by the place where a topic is named first */
+    topic_result **topics = ARENA_ARRAY(&request->arena, named->count, topic_result *);
+    out->results = alter_replica_log_dirs_response_alter_replica_log_dir_topic_result_array(&request->arena, work->count);
+    if (!sizes || !topics || !out->results) return false;
+    for (uint32_t at = 0; at < named->count; at++) sizes[named->places[at].topic]++;
+    uint32_t at = 0;
+    for (int32_t t = 0; t < work->count; t++) {
+        for (int32_t p = 0; p < work->topics[t].count; p++, at++) {
+            topic_result **result = &topics[named->places[at].topic];
+            if (!*result) {
+                *result = &out->results[out->results_count++];
+                (*result)->topic_name = work->topics[t].name;
+                (*result)->partitions = alter_replica_log_dirs_response_alter_replica_log_dir_partition_result_array(&request->arena, sizes[at]);
+                if (!(*result)->partitions) return false;
+            }
+            if (named->places[at].last != at) continue;
+            const struct move_call *call = &work->topics[t].calls[p];
+            (*result)->partitions[(*result)->partitions_count].partition_index = call->partition;
+            (*result)->partitions[(*result)->partitions_count++].error_code = (int16_t)call->call.error;
+        }
     }
+    return true;
 }
 
 static void joined(struct request *request) {
     struct move_work *work = request->work;
-    struct alter_replica_log_dirs_response *out = &work->response;
-    out->results = alter_replica_log_dirs_response_alter_replica_log_dir_topic_result_array(&request->arena, work->count);
-    for (int32_t t = 0; out->results && t < work->count; t++) {
-        if (work->topics[t].is_named_again) continue;
-        int32_t partitions = gather(work, t);
-        if (partitions == 0) continue;
-        topic_result *result = &out->results[out->results_count++];
-        result->topic_name = work->topics[t].name;
-        result->partitions = alter_replica_log_dirs_response_alter_replica_log_dir_partition_result_array(&request->arena, partitions);
-        if (!result->partitions) goto over_budget;
-        for (int32_t i = t; is_near(work, t, i); i++)
-            if (span_equal(work->topics[i].name, work->topics[t].name)) add_partitions(&work->topics[i], result);
-    }
-    if (out->results) {
-        request_reply(request, out);
-        return;
-    }
-over_budget:
-    request_refuse(request, "over budget");
+    if (fill_answer(request, work)) request_reply(request, &work->response);
+    else request_refuse(request, "over budget");
 }
 
 /* ---- */
-
-/* A partition that is named twice goes where it is said last. */
-static void note_repetitions(struct move_work *work) {
-    int32_t compared = 0;
-    for (int32_t t = work->count - 1; t >= 0; t--) {
-        for (int32_t p = work->topics[t].count - 1; p >= 0; p--) {
-            if (++compared > NAMES_COMPARED_MAX) return;
-            struct move_call *call = &work->topics[t].calls[p];
-            for (int32_t i = t; is_near(work, t, i) && !call->is_named_again; i++)
-                for (int32_t k = i == t ? p + 1 : 0; k < work->topics[i].count && span_equal(work->topics[i].name, work->topics[t].name); k++)
-                    call->is_named_again |= work->topics[i].calls[k].partition == call->partition;
-        }
-    }
-}
 
 static bool list_topic(struct request *request, struct move_work *work, const struct alter_replica_log_dirs_request_alter_replica_log_dir_topic *asked,
                        struct log_dir *target) {
@@ -135,6 +106,7 @@ static bool list_topic(struct request *request, struct move_work *work, const st
         call->partition = asked->partitions[p];
         call->target = target;
         call->call.error = error_of(request->broker, asked->name, call->partition, target);
+        named_add(&work->named, asked->name, call->partition);
     }
     return true;
 }
@@ -145,20 +117,28 @@ void handle_alter_replica_log_dirs(struct request *request) {
     if (!work) return;
     request->work = work;
     alter_replica_log_dirs_response_init(&work->response);
-    size_t count = 0;
-    for (int32_t d = 0; d < in->dirs_count; d++) count += (size_t)in->dirs[d].topics_count;
+    size_t count = 0, partitions = 0;
+    for (int32_t d = 0; d < in->dirs_count; d++) {
+        count += (size_t)in->dirs[d].topics_count;
+        for (int32_t t = 0; t < in->dirs[d].topics_count; t++) partitions += (size_t)in->dirs[d].topics[t].partitions_count;
+    }
+    if (!named_init(&work->named, &request->arena, partitions)) {
+        request_refuse(request, "over budget");
+        return;
+    }
     if (!(work->topics = REQUEST_ARRAY(request, count, struct topic_moves))) return;
     for (int32_t d = 0; d < in->dirs_count; d++) {
         struct log_dir *target = dir_of(request->broker->node->dirs, in->dirs[d].path);
         for (int32_t t = 0; t < in->dirs[d].topics_count; t++)
             if (!list_topic(request, work, &in->dirs[d].topics[t], target)) return;
     }
-    note_repetitions(work);
+    named_settle(&work->named);
+    uint32_t at = 0;
     for (int32_t t = 0; t < work->count; t++) {
         const struct image_topic *known = image_topic(request->broker->image, work->topics[t].name);
-        for (int32_t p = 0; p < work->topics[t].count; p++) {
+        for (int32_t p = 0; p < work->topics[t].count; p++, at++) {
             struct move_call *call = &work->topics[t].calls[p];
-            if (!call->call.error && !call->is_named_again && !partition_calls_add(request, &work->calls, &call->call, known->id, call->partition, move)) return;
+            if (!call->call.error && work->named.places[at].last == at && !partition_calls_add(request, &work->calls, &call->call, known->id, call->partition, move)) return;
         }
     }
     partition_calls_send(request, &work->calls, joined);

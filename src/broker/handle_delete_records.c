@@ -4,12 +4,10 @@
  */
 #include "broker/broker.h"
 #include "broker/handlers.h"
+#include "broker/named.h"
 #include "broker/partition.h"
 #include "broker/partition_calls.h"
 #include "broker/topic.h"
-
-/* Above this, a partition that is named twice is answered twice: looking for it is squared. */
-enum { NAMES_COMPARED_MAX = 4096 };
 
 struct delete_call {
     struct partition_call call;
@@ -65,42 +63,54 @@ static void joined(struct request *request) {
     request_reply(request, &work->response);
 }
 
-/* A topic that is named twice is one in the answer. */
-static topic_result *result_of(struct delete_work *work, struct span name) {
-    struct delete_records_response *out = &work->response;
-    for (int32_t t = 0; t < out->topics_count && t < NAMES_COMPARED_MAX; t++)
-        if (span_equal(out->topics[t].name, name)) return &out->topics[t];
-    return NULL;
+/* The answer as it grows, by the places of what the request names. */
+struct layout {
+    struct named named;
+    int32_t *sizes;            /* of a topic, where it is named first: its partitions, each once */
+    topic_result **topics;     /* where they are named first */
+    partition_result **results;
+};
+
+static bool take_names(struct request *request, struct layout *layout) {
+    const struct delete_records_request *in = request->in;
+    size_t count = 0;
+    for (int32_t t = 0; t < in->topics_count; t++) count += (size_t)in->topics[t].partitions_count;
+    if (!named_init(&layout->named, &request->arena, count)) return false;
+    if (!(layout->sizes = ARENA_ARRAY(&request->arena, count, int32_t))) return false;
+    if (!(layout->topics = ARENA_ARRAY(&request->arena, count, topic_result *))) return false;
+    if (!(layout->results = ARENA_ARRAY(&request->arena, count, partition_result *))) return false;
+    for (int32_t t = 0; t < in->topics_count; t++)
+        for (int32_t p = 0; p < in->topics[t].partitions_count; p++) named_add(&layout->named, in->topics[t].name, in->topics[t].partitions[p].partition_index);
+    named_settle(&layout->named);
+    for (uint32_t at = 0; at < count; at++)
+        if (layout->named.places[at].first == at) layout->sizes[layout->named.places[at].topic]++;
+    return true;
 }
 
-static partition_result *partition_of(const topic_result *topic, partition_index index) {
-    for (int32_t p = 0; p < topic->partitions_count && p < NAMES_COMPARED_MAX; p++)
-        if (topic->partitions[p].partition_index == index) return &topic->partitions[p];
-    return NULL;
-}
-
+/* A topic that is named twice is one in the answer; of a partition that is named twice the last offset counts. */
 static bool lay_out(struct request *request, struct delete_work *work) {
     const struct delete_records_request *in = request->in;
     struct delete_records_response *out = &work->response;
+    struct layout layout = {.sizes = NULL};
+    uint32_t at = 0;
+    if (!take_names(request, &layout)) goto over_budget;
     out->topics = delete_records_response_delete_records_topic_result_array(&request->arena, in->topics_count);
     if (!out->topics) goto over_budget;
     for (int32_t t = 0; t < in->topics_count; t++) {
         const struct delete_records_request_delete_records_topic *asked = &in->topics[t];
-        if (asked->partitions_count == 0) continue;
-        topic_result *topic = result_of(work, asked->name);
-        int32_t before = topic ? topic->partitions_count : 0;
-        partition_result *partitions = delete_records_response_delete_records_partition_result_array(&request->arena, before + asked->partitions_count);
-        if (!partitions) goto over_budget;
-        for (int32_t p = 0; p < before; p++) partitions[p] = topic->partitions[p];
-        if (!topic) topic = &out->topics[out->topics_count++];
-        topic->name = asked->name;
-        topic->partitions = partitions;
-        for (int32_t p = 0; p < asked->partitions_count; p++) {
-            /* Of a partition that is named twice the last offset counts. */
-            partition_result *result = partition_of(topic, asked->partitions[p].partition_index);
-            if (!result) result = &topic->partitions[topic->partitions_count++];
-            result->partition_index = asked->partitions[p].partition_index;
-            result->low_watermark = asked->partitions[p].offset; /* until it is asked for */
+        for (int32_t p = 0; p < asked->partitions_count; p++, at++) {
+            const struct named_place *place = &layout.named.places[at];
+            topic_result **topic = &layout.topics[place->topic];
+            partition_result **result = &layout.results[place->first];
+            if (!*topic) {
+                *topic = &out->topics[out->topics_count++];
+                (*topic)->name = asked->name;
+                (*topic)->partitions = delete_records_response_delete_records_partition_result_array(&request->arena, layout.sizes[place->topic]);
+                if (!(*topic)->partitions) goto over_budget;
+            }
+            if (!*result) *result = &(*topic)->partitions[(*topic)->partitions_count++];
+            (*result)->partition_index = asked->partitions[p].partition_index;
+            (*result)->low_watermark = asked->partitions[p].offset; /* until it is asked for */
         }
     }
     return true;

@@ -2,9 +2,7 @@
 #include "broker/broker.h"
 #include "broker/group_share.h"
 #include "broker/handlers.h"
-
-/* Above this, what is named twice is answered twice: looking for it is squared. */
-enum { NAMES_COMPARED_MAX = 4096 };
+#include "broker/named.h"
 
 static enum kafka_error error_of(const struct group_share *share) {
     return share->call.coord.group.error ? share->call.coord.group.error : KAFKA_UNKNOWN_SERVER_ERROR;
@@ -37,23 +35,23 @@ static void delete_joined(struct request *request) {
     request_reply(request, out);
 }
 
-static bool is_named_before(const struct delete_work *work, struct span name) {
-    if (work->count > NAMES_COMPARED_MAX) return false;
-    for (int32_t i = 0; i < work->count; i++)
-        if (span_equal(work->names[i], name)) return true;
-    return false;
-}
-
 void handle_delete_groups(struct request *request) {
     const struct delete_groups_request *in = request->in;
     struct delete_work *work = REQUEST_NEW(request, struct delete_work);
     if (!work) return;
     request->work = work;
     delete_groups_response_init(&work->response);
+    struct named named;
+    if (!named_init(&named, &request->arena, (size_t)in->groups_names_count)) {
+        request_refuse(request, "over budget");
+        return;
+    }
+    for (int32_t g = 0; g < in->groups_names_count; g++) named_add(&named, in->groups_names[g], 0);
+    named_settle(&named);
     if (!(work->names = REQUEST_ARRAY(request, (size_t)in->groups_names_count, struct span))) return;
     if (!(work->shares = REQUEST_ARRAY(request, (size_t)in->groups_names_count, struct group_share *))) return;
     for (int32_t g = 0; g < in->groups_names_count; g++) {
-        if (is_named_before(work, in->groups_names[g])) continue;
+        if (named.places[g].first != (uint32_t)g) continue;
         struct group_share *share = group_share_new(request, GROUP_DELETE);
         if (!share) return;
         share->call.coord.group.group_id = in->groups_names[g];
@@ -80,31 +78,30 @@ struct offsets_work {
     struct offset_delete_response response;
 };
 
-static deleted_topic *answer_topic(struct offset_delete_response *out, struct span name) {
-    for (int32_t t = 0; t < out->topics_count && t < NAMES_COMPARED_MAX; t++)
-        if (span_equal(out->topics[t].name, name)) return &out->topics[t];
-    return NULL;
-}
-
-/* Unknown partitions first, the group's answers behind them; a topic that has both is one. */
+/* Unknown partitions first, the group's answers behind them; a topic is told once. */
 static bool merge(struct request *request, struct offsets_work *work, const struct offset_delete_response *answer) {
     struct offset_delete_response *out = &work->response;
-    out->topics = offset_delete_response_offset_delete_response_topic_array(&request->arena, work->unknown_count + answer->topics_count);
-    if (!out->topics) return false;
-    for (int32_t t = 0; t < work->unknown_count; t++) out->topics[out->topics_count++] = work->unknown[t];
-    for (int32_t t = 0; t < answer->topics_count; t++) {
-        const deleted_topic *from = &answer->topics[t];
-        deleted_topic *to = answer_topic(out, from->name);
-        if (!to) {
-            out->topics[out->topics_count++] = *from;
-            continue;
+    int32_t count = work->unknown_count + answer->topics_count;
+    struct named named;
+    if (!named_init(&named, &request->arena, (size_t)count)) return false;
+    int32_t *sizes = ARENA_ARRAY(&request->arena, (size_t)count, int32_t);
+    deleted_topic **topics = ARENA_ARRAY(&request->arena, (size_t)count, deleted_topic *);
+    out->topics = offset_delete_response_offset_delete_response_topic_array(&request->arena, count);
+    if (!sizes || !topics || !out->topics) return false;
+    for (int32_t t = 0; t < count; t++) named_add(&named, (t < work->unknown_count ? &work->unknown[t] : &answer->topics[t - work->unknown_count])->name, 0);
+    named_settle(&named);
+    for (int32_t t = 0; t < count; t++)
+        sizes[named.places[t].first] += (t < work->unknown_count ? &work->unknown[t] : &answer->topics[t - work->unknown_count])->partitions_count;
+    for (int32_t t = 0; t < count; t++) {
+        const deleted_topic *from = t < work->unknown_count ? &work->unknown[t] : &answer->topics[t - work->unknown_count];
+        deleted_topic **to = &topics[named.places[t].first];
+        if (!*to) {
+            *to = &out->topics[out->topics_count++];
+            (*to)->name = from->name;
+            (*to)->partitions = offset_delete_response_offset_delete_response_partition_array(&request->arena, sizes[t]);
+            if (!(*to)->partitions) return false;
         }
-        deleted_partition *both = offset_delete_response_offset_delete_response_partition_array(&request->arena, to->partitions_count + from->partitions_count);
-        if (!both) return false;
-        for (int32_t p = 0; p < to->partitions_count; p++) both[p] = to->partitions[p];
-        for (int32_t p = 0; p < from->partitions_count; p++) both[to->partitions_count + p] = from->partitions[p];
-        to->partitions = both;
-        to->partitions_count += from->partitions_count;
+        for (int32_t p = 0; p < from->partitions_count; p++) (*to)->partitions[(*to)->partitions_count++] = from->partitions[p];
     }
     return true;
 }

@@ -3,6 +3,7 @@
 #include "broker/control.h"
 #include "broker/dispatch.h"
 #include "broker/handlers.h"
+#include "broker/named.h"
 #include "broker/topic.h"
 #include "broker/topics_auto.h"
 #include <stdio.h>
@@ -126,13 +127,21 @@ static void refuse_metadata(struct request *request, const struct metadata_reque
     request_reply(request, out);
 }
 
-/* Each topic is told once. Long lists are not searched: who names a topic twice in one is told twice. */
-enum { TWICE_LOOKED_FOR_MAX = 2000 };
-static bool asked_before(const struct metadata_request *in, uint32_t index) {
-    const struct metadata_request_metadata_request_topic *own = &in->topics[index];
-    for (uint32_t i = 0; i < index && in->topics_count <= TWICE_LOOKED_FOR_MAX; i++)
-        if (uuid_equal(in->topics[i].topic_id, own->topic_id) && (!uuid_is_zero(own->topic_id) || span_equal(in->topics[i].name, own->name))) return true;
-    return false;
+/* Each topic is told once. */
+static bool take_names(struct request *request, struct named *named) {
+    const struct metadata_request *in = request->in;
+    enum { BY_NAME, BY_ID };
+    if (!named_init(named, &request->arena, (size_t)in->topics_count)) {
+        request_refuse(request, "over budget");
+        return false;
+    }
+    for (int32_t i = 0; i < in->topics_count; i++) {
+        const struct metadata_request_metadata_request_topic *topic = &in->topics[i];
+        if (uuid_is_zero(topic->topic_id)) named_add(named, topic->name, BY_NAME);
+        else named_add(named, span_of(topic->topic_id.bytes, sizeof topic->topic_id.bytes), BY_ID);
+    }
+    named_settle(named);
+    return true;
 }
 
 void handle_metadata(struct request *request) {
@@ -164,6 +173,8 @@ void handle_metadata(struct request *request) {
         refuse_metadata(request, in, out);
         return;
     }
+    struct named named;
+    if (!take_names(request, &named)) return;
     bool any_id = false;
     for (int32_t i = 0; i < in->topics_count; i++) any_id |= !uuid_is_zero(in->topics[i].topic_id);
     struct topics_auto *missing = NULL;
@@ -176,7 +187,7 @@ void handle_metadata(struct request *request) {
             request_refuse(request, "a topic with neither a name nor an id");
             return;
         }
-        if (asked_before(in, i)) continue;
+        if (named.places[i].first != i) continue;
         struct metadata_response_metadata_response_topic *t = &out->topics[out->topics_count++];
         const struct image_topic *topic = by_id ? image_topic_by_id(image, asked->topic_id) : image_topic(image, asked->name);
         if (topic) {

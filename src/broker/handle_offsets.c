@@ -2,6 +2,7 @@
 #include "broker/broker.h"
 #include "broker/fanout.h"
 #include "broker/handlers.h"
+#include "broker/named.h"
 #include "broker/partition.h"
 
 struct offsets_share {
@@ -59,8 +60,6 @@ static void send(struct request *request, struct offsets_work *work, void (*join
 
 /* ---- ListOffsets ------------------------------------------------------------------------------------------------------- */
 
-enum { TWICE_LOOKED_FOR_MAX = 10000 }; /* partitions in a request: above it nobody looks for the same one twice */
-
 struct list_work {
     struct offsets_work offsets;
     struct offset_entry *entries;
@@ -85,27 +84,6 @@ static void list_joined(struct request *request) {
     request_reply(request, out);
 }
 
-/* The same partition twice in one request: INVALID_REQUEST, said once. */
-static bool appears_again(const struct list_offsets_request *in, int32_t topic, int32_t partition) {
-    const struct list_offsets_request_list_offsets_topic *own = &in->topics[topic];
-    for (int32_t t = 0; t < in->topics_count; t++) {
-        if (t != topic && !span_equal(in->topics[t].name, own->name)) continue;
-        for (int32_t p = 0; p < in->topics[t].partitions_count; p++)
-            if ((t != topic || p != partition) && in->topics[t].partitions[p].partition_index == own->partitions[partition].partition_index) return true;
-    }
-    return false;
-}
-
-static bool appeared_before(const struct list_offsets_request *in, int32_t topic, int32_t partition) {
-    const struct list_offsets_request_list_offsets_topic *own = &in->topics[topic];
-    for (int32_t t = 0; t <= topic; t++) {
-        if (t != topic && !span_equal(in->topics[t].name, own->name)) continue;
-        for (int32_t p = 0; p < (t == topic ? partition : in->topics[t].partitions_count); p++)
-            if (in->topics[t].partitions[p].partition_index == own->partitions[partition].partition_index) return true;
-    }
-    return false;
-}
-
 static enum kafka_error timestamp_error(int64_t timestamp, int16_t version) {
     int16_t since = timestamp >= LOG_TIME_EARLIEST              ? 1
                     : timestamp == LOG_TIME_MAX                 ? 7
@@ -123,9 +101,17 @@ void handle_list_offsets(struct request *request) {
     request->work = work;
     list_offsets_response_init(&work->response);
     struct list_offsets_response *out = &work->response;
-    uint32_t count = 0, n = 0;
+    struct named named;
+    uint32_t count = 0, n = 0, at = 0;
     for (int32_t t = 0; t < in->topics_count; t++) count += (uint32_t)in->topics[t].partitions_count;
     if (!(work->entries = REQUEST_ARRAY(request, count, struct offset_entry))) return;
+    if (!named_init(&named, &request->arena, count)) {
+        request_refuse(request, "over budget");
+        return;
+    }
+    for (int32_t t = 0; t < in->topics_count; t++)
+        for (int32_t p = 0; p < in->topics[t].partitions_count; p++) named_add(&named, in->topics[t].name, in->topics[t].partitions[p].partition_index);
+    named_settle(&named);
     out->topics = list_offsets_response_list_offsets_topic_response_array(&request->arena, in->topics_count);
     if (!out->topics) {
         request_refuse(request, "over budget");
@@ -143,10 +129,11 @@ void handle_list_offsets(struct request *request) {
             return;
         }
         answer->partitions_count = 0;
-        for (int32_t p = 0; p < topic->partitions_count; p++) {
+        for (int32_t p = 0; p < topic->partitions_count; p++, at++) {
             const struct list_offsets_request_list_offsets_partition *asked = &topic->partitions[p];
-            bool twice = count <= TWICE_LOOKED_FOR_MAX && appears_again(in, t, p);
-            if (twice && appeared_before(in, t, p)) continue;
+            /* The same partition twice in one request: INVALID_REQUEST, said once. */
+            bool twice = named.places[at].first != named.places[at].last;
+            if (named.places[at].first != at) continue;
             struct offset_entry *entry = &work->entries[n++];
             answer->partitions[answer->partitions_count++].partition_index = asked->partition_index;
             entry->item.index = asked->partition_index;

@@ -2,10 +2,9 @@
 #include "broker/broker.h"
 #include "broker/fanout.h"
 #include "broker/handlers.h"
+#include "broker/named.h"
 #include "broker/partition.h"
 #include "wire/batch.h"
-
-enum { TWICE_LOOKED_FOR_MAX = 64 }; /* partitions in a request */
 
 struct produce_share {
     struct share share;
@@ -13,8 +12,19 @@ struct produce_share {
     uint32_t waiting; /* items that are not over yet */
 };
 
+/* A partition of the request, which may name it more than once. As in Apache Kafka, what is named last of what may be
+ * written is written; if anything else was named besides, the answer is what is wrong with that. */
+struct produce_part {
+    const struct produce_request_partition_produce_data *in; /* to be written; NULL: nothing */
+    struct produce_response_partition_produce_response *out;
+    struct uuid topic_id;
+    enum kafka_error error;
+};
+
 struct produce_work {
     struct produce_response response;
+    struct produce_part *parts; /* by the place where the partition is named first */
+    struct named named;
     struct produce_share *shares[SHARDS_MAX];
     int16_t acks;
 };
@@ -68,10 +78,10 @@ static void run(struct share *base) {
     if (--share->waiting == 0) share_is_over(share);
 }
 
-static bool add_item(struct request *request, struct produce_work *work, const struct produce_request_partition_produce_data *in,
-                     struct uuid topic_id, struct produce_response_partition_produce_response *out, time_ms timeout_ms) {
+static bool add_item(struct request *request, struct produce_work *work, const struct produce_part *part, time_ms timeout_ms) {
     struct broker *broker = request->broker;
-    uint32_t shard = partition_shard(broker, topic_id, in->index);
+    const struct produce_request_partition_produce_data *in = part->in;
+    uint32_t shard = partition_shard(broker, part->topic_id, in->index);
     struct produce_share *share = work->shares[shard];
     if (!share) {
         if (!(share = REQUEST_NEW(request, struct produce_share))) return false;
@@ -81,7 +91,7 @@ static bool add_item(struct request *request, struct produce_work *work, const s
     }
     struct produce_item *item = REQUEST_NEW(request, struct produce_item);
     if (!item) return false;
-    item->topic_id = topic_id;
+    item->topic_id = part->topic_id;
     item->index = in->index;
     /* The frame is this request's alone: offsets and epoch are written into it in place. */
     item->data = (uint8_t *)(uintptr_t)in->records.bytes.data;
@@ -90,7 +100,14 @@ static bool add_item(struct request *request, struct produce_work *work, const s
     item->acks = work->acks;
     item->timeout_ms = timeout_ms;
     item->arena = &share->share.arena;
-    item->out = out;
+    item->out = part->out;
+    if (part->error) { /* what becomes of the records is not told */
+        item->out = produce_response_partition_produce_response_array(&request->arena, 1);
+        if (!item->out) {
+            request_refuse(request, "over budget");
+            return false;
+        }
+    }
     item->done = item_done;
     list_push(&share->items, &item->node);
     return true;
@@ -147,28 +164,28 @@ static enum kafka_error check_records(struct span records, int16_t version) {
     return second == FRONT_NONE ? KAFKA_NONE : second == FRONT_BATCH ? KAFKA_INVALID_RECORD : KAFKA_CORRUPT_MESSAGE;
 }
 
-/* A partition that is named again further on: what is said last counts. Above a number of partitions nobody looks: it is
- * squared. */
-static bool is_named_again(const struct produce_request *in, int16_t version, int32_t topic, int32_t partition) {
-    const struct produce_request_topic_produce_data *own = &in->topic_data[topic];
-    for (int32_t t = topic; t < in->topic_data_count; t++) {
-        const struct produce_request_topic_produce_data *other = &in->topic_data[t];
-        if (t != topic && !(version >= 13 ? uuid_equal(other->topic_id, own->topic_id) : span_equal(other->name, own->name))) continue;
-        for (int32_t p = t == topic ? partition + 1 : 0; p < other->partition_data_count; p++)
-            if (other->partition_data[p].index == own->partition_data[partition].index) return true;
-    }
-    return false;
-}
-
-static int32_t partitions_named(const struct produce_request *in) {
-    int32_t count = 0;
-    for (int32_t t = 0; t < in->topic_data_count && count <= TWICE_LOOKED_FOR_MAX; t++) count += in->topic_data[t].partition_data_count;
-    return count;
-}
-
 static bool partition_exists(const struct broker *broker, struct uuid topic_id, partition_index index) {
     const struct image_topic *topic = image_topic_by_id(broker->image, topic_id);
     return topic && image_partition(topic, index);
+}
+
+/* What the request names, in its order. */
+static bool take_names(struct request *request, struct produce_work *work) {
+    const struct produce_request *in = request->in;
+    size_t count = 0;
+    for (int32_t t = 0; t < in->topic_data_count; t++) count += (size_t)in->topic_data[t].partition_data_count;
+    if (!(work->parts = REQUEST_ARRAY(request, count, struct produce_part))) return false;
+    if (!named_init(&work->named, &request->arena, count)) {
+        request_refuse(request, "over budget");
+        return false;
+    }
+    for (int32_t t = 0; t < in->topic_data_count; t++) {
+        const struct produce_request_topic_produce_data *topic = &in->topic_data[t];
+        struct span name = request->version >= 13 ? span_of(topic->topic_id.bytes, sizeof topic->topic_id.bytes) : topic->name;
+        for (int32_t p = 0; p < topic->partition_data_count; p++) named_add(&work->named, name, topic->partition_data[p].index);
+    }
+    named_settle(&work->named);
+    return true;
 }
 
 void handle_produce(struct request *request) {
@@ -185,10 +202,11 @@ void handle_produce(struct request *request) {
         request_refuse(request, "over budget");
         return;
     }
+    if (!take_names(request, work)) return;
     struct span why = {0};
     enum kafka_error refused = refuse_all(in, &why);
     bool acks_are_good = in->acks >= -1 && in->acks <= 1;
-    bool looks_for_twice = partitions_named(in) <= TWICE_LOOKED_FOR_MAX;
+    uint32_t at = 0;
     for (int32_t t = 0; t < in->topic_data_count; t++) {
         const struct produce_request_topic_produce_data *topic = &in->topic_data[t];
         struct produce_response_topic_produce_response *answer = &out->responses[out->responses_count];
@@ -207,23 +225,28 @@ void handle_produce(struct request *request) {
             request_refuse(request, "over budget");
             return;
         }
-        for (int32_t p = 0; p < topic->partition_data_count; p++) {
-            if (looks_for_twice && is_named_again(in, request->version, t, p)) continue;
-            struct produce_response_partition_produce_response *partition = &answer->partition_responses[answer->partition_responses_count++];
-            partition->index = topic->partition_data[p].index;
-            partition->base_offset = -1;
-            enum kafka_error own = error;
-            if (own == KAFKA_NONE && !partition_exists(broker, topic_id, partition->index)) own = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
-            if (own == KAFKA_NONE) own = check_records(topic->partition_data[p].records.bytes, request->version);
-            if (own == KAFKA_NONE && !acks_are_good) own = KAFKA_INVALID_REQUIRED_ACKS;
-            partition->error_code = (int16_t)own;
-            partition->error_message = why;
-            if (own == KAFKA_NONE &&
-                !add_item(request, work, &topic->partition_data[p], topic_id, partition, in->timeout_ms < 0 ? 0 : in->timeout_ms)) {
-                    return; /* request_alloc has refused it */
+        for (int32_t p = 0; p < topic->partition_data_count; p++, at++) {
+            struct produce_part *part = &work->parts[work->named.places[at].first];
+            if (work->named.places[at].first == at) {
+                part->out = &answer->partition_responses[answer->partition_responses_count++];
+                part->out->index = topic->partition_data[p].index;
+                part->out->base_offset = -1;
+                part->out->error_message = why;
+                part->topic_id = topic_id;
             }
+            enum kafka_error own = error;
+            if (own == KAFKA_NONE && !partition_exists(broker, topic_id, part->out->index)) own = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+            if (own == KAFKA_NONE) own = check_records(topic->partition_data[p].records.bytes, request->version);
+            if (own) part->error = own;
+            else part->in = &topic->partition_data[p];
         }
         if (answer->partition_responses_count) out->responses_count++;
+    }
+    for (uint32_t i = 0; i < work->named.count; i++) {
+        struct produce_part *part = &work->parts[i];
+        if (!part->out) continue; /* named before */
+        if (part->in && acks_are_good && !add_item(request, work, part, in->timeout_ms < 0 ? 0 : in->timeout_ms)) return; /* it has refused it */
+        part->out->error_code = (int16_t)(part->error ? part->error : acks_are_good ? KAFKA_NONE : KAFKA_INVALID_REQUIRED_ACKS);
     }
     fanout_begin(request, joined);
     for (uint32_t shard = 0; shard < broker->shards; shard++)

@@ -1,0 +1,28 @@
+/* broker/named.h - what a request names more than once: partitions by topic and index, found by sorting, so that it costs
+ * n log n however the request is made.
+ *
+ * Lives in the request's arena. What is named is added in the request's order; the n-th added has the place n.
+ */
+#pragma once
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/units.h"
+
+struct named_entry {
+    struct span topic;
+    partition_index index;
+    uint32_t at;
+};
+/* Where the same partition is named first and last, and where its topic is named first. */
+struct named_place {
+    uint32_t first, last, topic;
+};
+struct named {
+    struct named_entry *entries;
+    struct named_place *places; /* by place, once settled */
+    uint32_t count, capacity;
+};
+
+must_use bool named_init(struct named *named, struct arena *arena, size_t count_max); /* false: over budget */
+void named_add(struct named *named, struct span topic, partition_index index);        /* borrows the name   */
+void named_settle(struct named *named);
