@@ -194,8 +194,8 @@ static void answer(struct request *request) {
         bytes += (uint32_t)item->records.bytes;
         if (item->records.bytes) topic_bytes_out(request->broker, item->topic_id, item->records.bytes);
         data->records = item->records.bytes ? (struct wire_records){.chain = &item->records} : (struct wire_records){.bytes = SPAN_LITERAL("")};
-        /* Older versions cannot say who leads instead. */
-        if (request->version < 12) fetch_response_leader_id_and_epoch_init(&data->current_leader);
+        /* Consumers learn from version 16 on who leads instead (KIP-951), though the field is older. */
+        if (request->version < 16) fetch_response_leader_id_and_epoch_init(&data->current_leader);
         if (!fetch_session_tells(&work->plan, partition, data)) continue;
         if (!topic || !uuid_equal(before->topic_id, partition->topic_id) || !span_equal(before->name, partition->name)) {
             topic = &out->responses[out->responses_count++];

@@ -169,6 +169,59 @@ def test_sequences(connection, topic):
     assert produce(connection, topic, GOOD, acks=2)["ErrorCode"] == INVALID_REQUIRED_ACKS
 
 
+UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID = 3, 100
+TWO = GOOD + GOOD
+OTHER = batch([b"later"], timestamp=2)
+# The records that are named for a partition, in their order: the answer, and what is written.
+NAMED_AGAIN = {"both-good": ([GOOD, OTHER], NONE, [1]), "thrice": ([OTHER, GOOD, OTHER], NONE, [1]), "alike": ([GOOD, GOOD], NONE, [2]),
+               "first-wrong": ([TWO, OTHER], INVALID_RECORD, [1]), "second-wrong": ([GOOD, TWO], INVALID_RECORD, [2]),
+               "in-the-middle": ([GOOD, TWO, OTHER], INVALID_RECORD, [1]), "both-wrong": ([TWO, b""], INVALID_RECORD, []),
+               "last-of-the-wrong": ([TWO, GOOD + changed(GOOD, 16, b"\3")], CORRUPT_MESSAGE, []),
+               "the-good-one-fails": ([TWO, changed(GOOD, 57, struct.pack(">i", 3))], INVALID_RECORD, [])}
+
+
+@pytest.mark.parametrize("version,topics,case", [(v, t, c) for v in (9, 13) for t in (1, 2) for c in NAMED_AGAIN],
+                         ids=[f"v{v}-{t}-{c}" for v in (9, 13) for t in (1, 2) for c in NAMED_AGAIN])
+def test_a_partition_named_more_than_once(connection, topic, version, topics, case):
+    """Within one topic's entry or in several, by name or by id: the last that may be written is, once; what is wrong with
+    the last wrong one is the answer, once."""
+    given, error, written = NAMED_AGAIN[case]
+    create(connection, topic)
+    topic_id = connection.ask("Metadata", 12, Topics=[{"Name": topic}])["Topics"][0]["TopicId"]
+    parts = [{"Index": 0, "Records": data} for data in given]
+    entry = {"TopicId": topic_id} if version >= 13 else {"Name": topic}
+    entries = [dict(entry, PartitionData=parts)] if topics == 1 else [dict(entry, PartitionData=[part]) for part in parts]
+    answer = connection.ask("Produce", version, Acks=-1, TimeoutMs=5000, TopicData=entries)
+    assert [(part["ErrorCode"], part["BaseOffset"]) for one in answer["Responses"] for part in one["PartitionResponses"]] == [
+        (error, -1 if error else 0)]
+    assert [b["count"] for b in read(connection, topic)] == written
+
+
+def test_a_partition_named_more_than_once_among_many(connection, topic):
+    """Thousands of partitions, each named twice: each is answered once and written to once, and it takes no time to speak of."""
+    answer = connection.ask("CreateTopics", 7, Topics=[{"Name": topic, "NumPartitions": 2000, "ReplicationFactor": 1}])
+    assert answer["Topics"][0]["ErrorCode"] == NONE
+    parts = [{"Index": p % 2000, "Records": GOOD if p < 2000 else OTHER} for p in range(4000)] + [
+        {"Index": p % 20000 + 2000, "Records": b""} for p in range(40000)]
+    answer = connection.ask("Produce", 9, Acks=1, TimeoutMs=30000, TopicData=[{"Name": topic, "PartitionData": parts}])
+    got = {part["Index"]: (part["ErrorCode"], part["BaseOffset"]) for part in answer["Responses"][0]["PartitionResponses"]}
+    assert len(got) == len(answer["Responses"][0]["PartitionResponses"]) == 22000
+    assert set(got[p] for p in range(2000)) == {(NONE, 0)} and set(got[p] for p in range(2000, 22000)) == {(UNKNOWN_TOPIC_OR_PARTITION, -1)}
+    assert [b["count"] for b in read(connection, topic)] == [1]
+
+
+@pytest.mark.parametrize("version", range(12, 19))
+def test_who_leads_instead_is_told_from_version_16_on(connection, topic, version):
+    """Of Fetch, to a replica that this broker does not follow."""
+    create(connection, topic)
+    topic_id = connection.ask("Metadata", 12, Topics=[{"Name": topic}])["Topics"][0]["TopicId"]
+    answer = connection.ask("Fetch", version, ReplicaId=77, ReplicaState={"ReplicaId": 77}, MaxWaitMs=0, MaxBytes=1000, SessionEpoch=-1, Topics=[
+        {"Topic": topic, "TopicId": topic_id, "Partitions": [{"Partition": 0, "FetchOffset": 0, "PartitionMaxBytes": 1000}]}])
+    part = answer["Responses"][0]["Partitions"][0]
+    assert part["ErrorCode"] == 6  # NOT_LEADER_OR_FOLLOWER
+    assert part.get("CurrentLeader", {}).get("LeaderId", -1) == (1 if version >= 16 else -1)
+
+
 def test_old_versions_may_not_use_zstd(connection, topic):
     """Before version 7 of Produce a batch in zstd is refused, whatever else is wrong; the other partition's is not."""
     create(connection, topic)
