@@ -138,9 +138,10 @@ bool tail_read(struct log_read *read, log_offset bound, enum err *err) {
     }
     if (LIST_ITEM(at, struct tail_entry, node)->last < read->from) at = at->next; /* in a gap: the next one */
     *err = ERR_NONE;
+    const struct segment *segment = LIST_ITEM(at, struct tail_entry, node)->segment;
     for (; at != &body->tail; at = at->next) {
         struct tail_entry *entry = LIST_ITEM(at, struct tail_entry, node);
-        if (entry->base >= bound) break;
+        if (entry->base >= bound || entry->segment != segment) break; /* one segment's, like what comes from files */
         bool first = read->bytes == 0;
         uint64_t room = read->bytes_max > read->bytes ? read->bytes_max - read->bytes : 0;
         struct part part = part_of(entry, read->from, bound, room, first && read->min_one);

@@ -42,6 +42,37 @@ static void round_trip(enum bench_where where) {
 TEST(log_round_trip_in_the_simulator) { round_trip(BENCH_SIM); }
 TEST(log_round_trip_on_a_real_disk) { round_trip(BENCH_REAL); }
 
+static uint64_t read_from_0(struct bench *b, struct log *log) {
+    struct arena arena;
+    struct chain out;
+    arena_init(&arena, bench_pool(b), 0);
+    chain_init(&out, &arena);
+    struct log_read read = {.log = log, .from = 0, .upto = LOG_UPTO_END, .bytes_max = MIB(1), .out = &out};
+    assert_int_equal(bench_read(b, &read), ERR_NONE);
+    chain_clear(&out);
+    arena_destroy(&arena);
+    return read.bytes;
+}
+
+/* One read gives batches of one segment, as Apache Kafka's does, whether they are in memory or not. Two batches to a segment. */
+TEST(log_reads_one_segment_at_a_time) {
+    struct bench *b = bench_new(BENCH_SIM, 1);
+    struct bench_log l;
+    bench_config(b)->segment_bytes = 1500;
+    assert_int_equal(bench_start(b), ERR_NONE);
+    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    for (int i = 0; i < 5; i++) assert_int_equal(bench_append_durably(b, &l, 1, 1, 500), ERR_NONE);
+    assert_int_equal(log_segments(l.log), 3);
+    uint64_t from_memory = read_from_0(b, l.log);
+    assert_int_equal(from_memory / 2, log_size(l.log) / 5);
+    bench_stop(b);
+    assert_int_equal(bench_start(b), ERR_NONE);
+    assert_int_equal(bench_open(b, &l, "orders", 0), ERR_NONE);
+    assert_int_equal(read_from_0(b, l.log), from_memory);
+    bench_stop(b);
+    bench_free(b);
+}
+
 /* Who asks for a log waits behind those who asked before, also in the turn in which it is open and they have not been told
  * yet: else the second of two batches of a producer would be appended first. Somebody asks in each turn, before the store's part of it. */
 struct asker {
