@@ -48,6 +48,16 @@ static void read_pass(struct request *request);
 
 /* ---- reading, on the partitions' shard: one item after the other, within what is left of the request's bytes ------- */
 
+/* What was read is no longer left for the partitions behind it. A batch that did not fit counts as far as there was room, as
+ * in Apache Kafka, which sends that piece of it: else a smaller one of another partition would overtake it for ever. */
+static void count_read(struct fetch_share *share, const struct fetch_item *item) {
+    if (item->records.bytes == 0) return;
+    uint64_t bytes = item->records.bytes;
+    if (item->read.has_more && bytes < item->read.bytes_max) bytes = item->read.bytes_max;
+    share->min_one = false;
+    share->bytes_left -= bytes < share->bytes_left ? (uint32_t)bytes : share->bytes_left;
+}
+
 static void read_next(struct fetch_share *share) {
     while (share->next < share->count) {
         struct fetch_item *item = share->items[share->next];
@@ -73,10 +83,7 @@ static void read_next(struct fetch_share *share) {
         bool over = partition_fetch(item);
         item->bytes_max = asked;
         if (!over) return; /* item_done goes on */
-        if (item->records.bytes > 0) {
-            share->min_one = false;
-            share->bytes_left -= item->records.bytes < share->bytes_left ? (uint32_t)item->records.bytes : share->bytes_left;
-        }
+        count_read(share, item);
         share->next++;
     }
     fanout_done(&share->share);
@@ -84,10 +91,7 @@ static void read_next(struct fetch_share *share) {
 
 static void item_done(struct fetch_item *item) {
     struct fetch_share *share = container_of(item->arena, struct fetch_share, share.arena);
-    if (item->records.bytes > 0) {
-        share->min_one = false;
-        share->bytes_left -= item->records.bytes < share->bytes_left ? (uint32_t)item->records.bytes : share->bytes_left;
-    }
+    count_read(share, item);
     share->next++;
     read_next(share);
 }

@@ -105,11 +105,11 @@ void tail_trim(struct log *log) {
 
 /* From which byte on the entry has batches that end at or behind `from`, and up to which they end below `bound`, at most
  * `room` bytes (the first one in any case when `always`). */
-struct part { uint32_t begin, end; log_offset first; bool cut; };
+struct part { uint32_t begin, end; log_offset first; bool cut, has_more; };
 
 static struct part part_of(const struct tail_entry *entry, log_offset from, log_offset bound, uint64_t room, bool always) {
     struct part part = {.begin = UINT32_MAX, .first = -1};
-    if (entry->base >= from && entry->last < bound && entry->size <= room) return (struct part){0, entry->size, entry->base, false};
+    if (entry->base >= from && entry->last < bound && entry->size <= room) return (struct part){.end = entry->size, .first = entry->base};
     for (uint32_t at = 0; at < entry->size;) {
         struct batch batch;
         /* These bytes were parsed when they were appended. */
@@ -117,7 +117,11 @@ static struct part part_of(const struct tail_entry *entry, log_offset from, log_
         if (batch_last_offset(&batch) >= bound) break;
         if (batch_last_offset(&batch) >= from) {
             if (part.begin == UINT32_MAX) { part.begin = part.end = at; part.first = batch.base_offset; }
-            if (at + batch.size - part.begin > room && !(always && part.end == part.begin)) { part.cut = part.end == part.begin; break; }
+            if (at + batch.size - part.begin > room && !(always && part.end == part.begin)) {
+                part.cut = part.end == part.begin;
+                part.has_more = true;
+                break;
+            }
             part.end = at + batch.size;
         }
         at += batch.size;
@@ -149,6 +153,7 @@ bool tail_read(struct log_read *read, log_offset bound, enum err *err) {
             read->position = (struct log_position){part.first < 0 ? read->from : part.first, entry->segment->base, (int64_t)(entry->position + part.begin)};
             read->cut = part.cut;
         }
+        read->has_more = part.has_more;
         if (part.end == part.begin) break;
         if (!chain_add_memory(read->out, entry->data + part.begin, part.end - part.begin, entry->slab)) {
             if (first) *err = ERR_NO_MEMORY;

@@ -369,6 +369,7 @@ struct log_read {
     log_offset upto_offset;          /* the bound that was used                                                        */
     uint32_t bytes;
     bool cut;                        /* the first batch was larger than bytes_max, and min_one was not asked for       */
+    bool has_more;                   /* the next batch did not fit any more: of memory only whole ones are given       */
     /* the log's */
     struct list node;
     struct io_op op;

@@ -458,7 +458,7 @@ static void window_done(struct io_op *op) {
 enum err log_read(struct log_read *read) {
     struct log *log = read->log;
     read->bytes = 0;
-    read->cut = false;
+    read->cut = read->has_more = false;
     read->segment = NULL;
     read->buffer = NULL;
     read->upto_offset = -1;

@@ -210,18 +210,6 @@ def test_a_partition_named_more_than_once_among_many(connection, topic):
     assert [b["count"] for b in read(connection, topic)] == [1]
 
 
-@pytest.mark.parametrize("version", range(12, 19))
-def test_who_leads_instead_is_told_from_version_16_on(connection, topic, version):
-    """Of Fetch, to a replica that this broker does not follow."""
-    create(connection, topic)
-    topic_id = connection.ask("Metadata", 12, Topics=[{"Name": topic}])["Topics"][0]["TopicId"]
-    answer = connection.ask("Fetch", version, ReplicaId=77, ReplicaState={"ReplicaId": 77}, MaxWaitMs=0, MaxBytes=1000, SessionEpoch=-1, Topics=[
-        {"Topic": topic, "TopicId": topic_id, "Partitions": [{"Partition": 0, "FetchOffset": 0, "PartitionMaxBytes": 1000}]}])
-    part = answer["Responses"][0]["Partitions"][0]
-    assert part["ErrorCode"] == 6  # NOT_LEADER_OR_FOLLOWER
-    assert part.get("CurrentLeader", {}).get("LeaderId", -1) == (1 if version >= 16 else -1)
-
-
 def test_old_versions_may_not_use_zstd(connection, topic):
     """Before version 7 of Produce a batch in zstd is refused, whatever else is wrong; the other partition's is not."""
     create(connection, topic)

@@ -23,8 +23,8 @@ GROUPED = ("name", "topicName", "topic", "topicId")
 
 
 def key_of(item, keys):
-    """An element's key; a name that is null is a key, too."""
-    return tuple("" if item[k] is None else item[k] for k in keys)
+    """An element's key. What has no name is told apart by its topic's id, if it has one."""
+    return tuple((None, item.get("topicId")) if item[k] is None else item[k] for k in keys)
 
 
 def canonical(kind, number):
@@ -181,7 +181,8 @@ class Comparer:
         for x in a:
             same = rest.get(key_of(x, keys))
             if same:
-                out.append(self.walk(x, same.pop(0), path + "[]", name, found))
+                alike = same.index(x) if x in same else 0  # of several with one key: the one that says the same
+                out.append(self.walk(x, same.pop(alike), path + "[]", name, found))
             else:
                 left.append(x)
         extra = [y for same in rest.values() for y in same]

@@ -1,4 +1,5 @@
-"""Requests that are wrong by one change: one that was sent before, with one field set to something else.
+"""Requests that are wrong by one change: one that was sent before, with one field set to something else, or with one of its
+elements named twice.
 
 What would reach beyond the scene (another scene's topics, the node's settings, its features) is left alone, and what would
 wait: joins, long waits.
@@ -53,8 +54,39 @@ def other(world, rng, field, version, value):
     return value
 
 
+def again(world, rng, api, version, body):
+    """The request with one element named twice: a copy of it, alike or with one thing changed, before or behind it. Of a
+    partition that is written to the copy has records of its own. None: nothing has elements."""
+    body = copy.deepcopy(body)
+    lists = [(path, field) for path, field in places(wire.APIS[api].request, version, body)
+             if field["type"] == "array" and field["of"] and field["name"] not in NOT_FIELDS]
+    lists = [(path, field, at) for path, field in lists if (at := inside(body, path))]
+    if not lists:
+        return None
+    path, field, items = rng.choice(lists)
+    item = copy.deepcopy(rng.choice(items))
+    fields = [(where, inner) for where, inner in places(field["of"], version, item) if inner["name"] not in NOT_FIELDS]
+    if field["name"] == "partitionData":
+        topic = inside(body, path[:-1])
+        name = topic.get("name") or next((n for n, t in world.topics.items() if t.id == topic.get("topicId")), "x")
+        item["records"] = {"$batches": [requests.a_batch(world, rng, name, item["index"])]}
+    elif fields and rng.random() < 0.7:
+        where, inner = rng.choice(fields)
+        inside(item, where[:-1])[where[-1]] = other(world, rng, inner, version, inside(item, where))
+    items.insert(rng.randint(0, len(items)), item)
+    return body
+
+
+def inside(value, path):
+    for part in path:
+        value = value[part]
+    return value
+
+
 def changed(world, rng, api, version, body):
     """The request with one thing changed; None: there is nothing to change."""
+    if rng.random() < 0.25:
+        return again(world, rng, api, version, body)
     body = copy.deepcopy(body)
     found = [(path, field) for path, field in places(wire.APIS[api].request, version, body) if field["name"] not in NOT_FIELDS]
     if not found:

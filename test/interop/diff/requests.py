@@ -21,8 +21,8 @@ class Topic:
 class World:
     """What one scene has made; a scene knows nothing of the others."""
 
-    def __init__(self, scene):
-        self.scene = scene
+    def __init__(self, scene, alone=True):
+        self.scene, self.alone = scene, alone
         self.topics, self.deleted, self.deleted_ids, self.made = {}, [], [], 0
         # valid ones are the scene's own: scenes go on side by side
         self.strange = STRANGE_NAMES + [(f"s{scene}-" + "x" * 249)[:249], f"s{scene}-a.b_c-D9", f"s{scene}-a.b", f"s{scene}-a_b"]
@@ -293,6 +293,20 @@ def g_FindCoordinator(w, rng, v):
     if rng.random() < 0.05 and keys:
         keys.append(keys[0])
     return {"key": rng.choice(group_names(w) + [""]), "keyType": kind, "coordinatorKeys": keys}
+
+
+GROUP_STATE = {"OffsetCommit", "OffsetFetch", "OffsetDelete", "DescribeGroups", "DeleteGroups"}
+
+
+def own_groups(w, api, value, name=""):
+    """The group without a name can have offsets, and there is one of it: it belongs to the scenes that go on one after the other."""
+    if w is None or w.alone or api not in GROUP_STATE:
+        return value
+    if isinstance(value, dict):
+        return {k: own_groups(w, api, v, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [own_groups(w, api, v, name) for v in value]
+    return f"s{w.scene}-nobody's" if value == "" and name in ("groupId", "groups", "groupsNames") else value
 
 
 def group_names(w):
