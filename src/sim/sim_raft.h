@@ -81,6 +81,19 @@ log_offset node_end(const struct raft_node *node);
 const struct entry *node_entry(const struct raft_node *node, log_offset offset); /* NULL: not in the log */
 leader_epoch node_last_epoch(const struct raft_node *node);
 
+/* ---- The hosts (sim_raft_node.c) */
+void raft_nodes_open(struct sim_raft *world);   /* nodes_count and voters are set */
+void raft_nodes_close(struct sim_raft *world);
+struct raft_listener node_listener(const struct raft_node *node);
+void node_start(struct raft_node *node);
+/* Power: the tail that was not flushed is gone, or a part of it. kill -9: the kernel has it all. */
+void node_crash(struct raft_node *node, bool power);
+void node_restart_after(struct raft_node *node, time_ns after); /* unless it will be anyway */
+void node_crash_and_restart(struct raft_node *node, bool power, time_ns after);
+void node_step(struct raft_node *node, struct raft_event event);
+void node_append(struct raft_node *leader, uint32_t count); /* a client's: acknowledged when it is committed */
+void node_snapshot(struct raft_node *node);                 /* when there is enough for one; old ones go now and then */
+
 /* ---- From outside. Called by the host at the moments that they are about. */
 struct raft_check_state *raft_check_new(struct sim_raft *world);
 void raft_check_free(struct sim_raft *world);
