@@ -351,10 +351,10 @@ static void look_again(struct model *m) {
     bench_stop(m->b);
 }
 
-static void cut_everywhere(enum bench_crash crash, bool kill) {
+static void cut_everywhere_with(uint64_t seed, enum bench_crash crash, bool kill) {
     uint64_t n = 0;
     for (bool whole = false; !whole; n++) {
-        struct model *m = ready_to_clean(5 + n); /* each with another choice of what is lost */
+        struct model *m = ready_to_clean(seed + n); /* each with another choice of what is lost */
         sim_disk_cut_after(bench_disk(m->b), n);
         whole = bench_pass(m->b, 60000) && log_store_metrics(bench_store(m->b))->cleanings > 0;
         sim_disk_cut_after(bench_disk(m->b), UINT64_MAX);
@@ -366,11 +366,32 @@ static void cut_everywhere(enum bench_crash crash, bool kill) {
     assert_true(n > 30);
 }
 
+static void cut_everywhere(enum bench_crash crash, bool kill) { cut_everywhere_with(5, crash, kill); }
+
 /* Power is cut before each changing operation of a cleaning in turn; what is not synced is lost, torn or kept. */
 TEST(clean_power_cut_everywhere_loses_nothing) { cut_everywhere(BENCH_LOSE_ALL, false); }
 TEST(clean_power_cut_everywhere_with_torn_writes) { cut_everywhere(BENCH_RANDOM, false); }
 TEST(clean_power_cut_everywhere_with_luck) { cut_everywhere(BENCH_KEEP_ALL, false); }
 TEST(clean_kill_everywhere) { cut_everywhere(BENCH_RANDOM, true); }
+
+/* The same where the disk has written the newest changes of names, and none of those before: each step of a swap rests on
+ * the folder's sync before it. */
+TEST(clean_power_cut_everywhere_with_the_newest_names) {
+    for (uint64_t seed = 0; seed < 5; seed++) cut_everywhere_with(1000 * seed, BENCH_NEWEST, false);
+}
+
+/* When a cleaning is over, its files have their names on the platter: no swap is left that a later cleaning would take for
+ * its own and throw away. */
+TEST(clean_leaves_names_that_are_synced) {
+    struct model *m = ready_to_clean(4);
+    while (log_store_metrics(bench_store(m->b))->cleanings == 0) bench_turns(m->b, 1);
+    uint32_t logs = bench_count_files(m->b, "table-0", ".log");
+    bench_power_cut(m->b, BENCH_LOSE_ALL);
+    assert_int_equal(bench_count_files(m->b, "table-0", ".swap"), 0);
+    assert_int_equal(bench_count_files(m->b, "table-0", ".log"), logs);
+    look_again(m);
+    model_free(m);
+}
 
 /* The n-th operation of a cleaning fails, for each n: with EIO the log stops, with a full disk it goes on uncleaned. */
 static void fail_each(unsigned operations, int error, uint64_t at_least) {

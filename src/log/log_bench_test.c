@@ -170,7 +170,7 @@ void bench_kill(struct bench *b) {
 }
 
 void bench_power_cut(struct bench *b, enum bench_crash crash) {
-    static const enum sim_crash crashes[] = {SIM_CRASH_RANDOM, SIM_CRASH_LOSE_ALL, SIM_CRASH_KEEP_ALL};
+    static const enum sim_crash crashes[] = {SIM_CRASH_RANDOM, SIM_CRASH_LOSE_ALL, SIM_CRASH_KEEP_ALL, SIM_CRASH_NEWEST};
     sim_host_power_cut(b->host, crashes[crash]);
     sim_host_power_on(b->host);
     pool_abandon(&b->batch_pool);

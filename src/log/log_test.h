@@ -6,7 +6,7 @@
 
 struct bench;
 enum bench_where { BENCH_SIM, BENCH_REAL };
-enum bench_crash { BENCH_RANDOM, BENCH_LOSE_ALL, BENCH_KEEP_ALL };
+enum bench_crash { BENCH_RANDOM, BENCH_LOSE_ALL, BENCH_KEEP_ALL, BENCH_NEWEST };
 
 struct bench *bench_new(enum bench_where where, uint64_t seed);
 void bench_free(struct bench *bench);

@@ -429,7 +429,8 @@ static void change_tear(struct sim_disk *disk, struct version *version, const st
 static void content_crash(struct sim_disk *disk, struct inode *inode, enum sim_crash policy) {
     while (inode->first) {
         struct change *change = change_take(inode);
-        uint64_t fate = policy == SIM_CRASH_LOSE_ALL ? 0 : policy == SIM_CRASH_KEEP_ALL ? 1 : random_below(&disk->random, 3);
+        bool all = policy == SIM_CRASH_KEEP_ALL || policy == SIM_CRASH_NEWEST;
+        uint64_t fate = policy == SIM_CRASH_LOSE_ALL ? 0 : all ? 1 : random_below(&disk->random, 3);
         if (fate == 1) change_apply(disk, &inode->kept, change);
         else if (fate == 2 && !change->truncates) change_tear(disk, &inode->kept, change);
         /* The size may have been written without the bytes: they read as zeros. */
@@ -450,6 +451,7 @@ static void journal_crash(struct sim_disk *disk, enum sim_crash policy) {
     while (!list_is_empty(&disk->journal)) {
         struct step *step = LIST_ITEM(disk->journal.next, struct step, order);
         bool keep = policy == SIM_CRASH_KEEP_ALL;
+        if (policy == SIM_CRASH_NEWEST) keep = n >= kept;
         if (policy == SIM_CRASH_RANDOM) keep = in_order ? n < kept : random_chance(&disk->random, 1, 2);
         n++;
         if (keep) {

@@ -37,6 +37,7 @@ enum sim_crash {
     SIM_CRASH_RANDOM,     /* each write and each name: kept, dropped or torn, as the seed says */
     SIM_CRASH_LOSE_ALL,   /* only what was synced stays                                        */
     SIM_CRASH_KEEP_ALL,   /* everything made it, by luck                                       */
+    SIM_CRASH_NEWEST,     /* every write, and of the names some of the last, but none before   */
 };
 void sim_disk_crash(struct sim_disk *disk, enum sim_crash policy);
 /* After `operations` more changing operations (write, truncate, allocate, sync, create, rename, unlink, mkdir, rmdir)
