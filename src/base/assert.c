@@ -5,9 +5,13 @@
 
 static _Thread_local const char *context;
 
-void panic_context_set(const char *what) {
+const char *panic_context_set(const char *what) {
+    const char *before = context;
     context = what;
+    return before;
 }
+
+const char *panic_context(void) { return context; }
 
 void panic(const char *file, int line, const char *fact) {
     fprintf(stderr, "moldau: panic: %s:%d: %s%s%s\n", file, line, fact, context ? "; while " : "", context ? context : "");

@@ -19,5 +19,7 @@
 
 _Noreturn void panic(const char *file, int line, const char *fact);
 
-/* What this thread is doing, for the panic's report: borrowed until set again. NULL: nothing. */
-void panic_context_set(const char *what);
+/* What this thread is doing, for the panic's report and for who makes things fail: borrowed until set again. NULL: nothing.
+ * Answers what it was before, to be set again where that goes on. */
+const char *panic_context_set(const char *what);
+const char *panic_context(void);

@@ -114,6 +114,7 @@ static void discharge(struct pool *pool, size_t bytes) {
 static bool charge(struct pool *pool, size_t bytes) {
     for (struct pool *at = pool; at; at = at->parent) {
         bool refused = at->fail_at && --at->fail_at == 0;
+        if (refused && at->on_fail) at->on_fail(at);
         size_t used = refused ? 0 : atomic_fetch_add_explicit(&at->used, bytes, memory_order_relaxed) + bytes;
         if (at->limit && used > at->limit) {
             atomic_fetch_sub_explicit(&at->used, bytes, memory_order_relaxed);

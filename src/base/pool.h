@@ -22,6 +22,7 @@ struct pool {
     _Atomic(struct pool_free_chunk *) remote;/* returned by other threads, taken over in pool_alloc */
     uint64_t fail_at;                        /* tests: the n-th allocation from now fails; 0: none  */
     bool fail_in_arenas;                     /* tests: each piece of an arena counts as one, as if it had found no room left */
+    void (*on_fail)(struct pool *pool);      /* tests: hears of that; NULL                          */
     struct pool_piece *pieces;               /* the simulator: all that is out, so that it can be abandoned; else NULL */
 };
 

@@ -94,8 +94,7 @@ static bool reply_limit(struct request *request) {
     return false;
 }
 
-void request_start(struct request *request) {
-    request->started = io_now(request->broker->shard->io);
+static void decode_and_handle(struct request *request) {
     const struct api_row *row = request->row;
     bool served = request->version >= row->version_min && request->version <= row->version_max;
     request->in = arena_alloc(&request->arena, row->size);
@@ -114,9 +113,14 @@ void request_start(struct request *request) {
             return;
         }
     }
-    panic_context_set(row->name);
     row->handle(request);
-    panic_context_set(NULL);
+}
+
+void request_start(struct request *request) {
+    request->started = io_now(request->broker->shard->io);
+    const char *before = panic_context_set(request->row->name);
+    decode_and_handle(request);
+    panic_context_set(before);
 }
 
 /* ---- the connection's events (net.h) ---------------------------------------------------------------------------- */

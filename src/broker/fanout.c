@@ -1,5 +1,6 @@
 #include "broker/fanout.h"
 #include "broker/broker.h"
+#include "broker/dispatch.h"
 
 void fanout_begin(struct request *request, void (*joined)(struct request *)) {
     assert(request->outstanding == 0);
@@ -12,7 +13,9 @@ static void one_less(struct request *request) {
     assert(request->outstanding > 0);
     if (--request->outstanding > 0) return;
     request->away += io_now(request->broker->shard->io) - request->away_since;
+    const char *before = panic_context_set(request->row->name); /* it goes on from somebody else's event */
     request->joined(request);
+    panic_context_set(before);
 }
 
 void fanout_sent(struct request *request) {
@@ -31,7 +34,9 @@ static void message_home(struct shard *shard, struct message *message) {
 static void message_there(struct shard *shard, struct message *message) {
     struct share *share = container_of(message, struct share, message);
     share->there = shard->roles[ROLE_BROKER];
+    const char *before = panic_context_set(share->request->row->name);
     share->run(share);
+    panic_context_set(before);
 }
 
 void fanout_send(struct request *request, uint32_t to, struct share *share, void (*run)(struct share *), void (*back)(struct share *)) {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CLEAN_EVERY_MS = 60000, VALUES_MAX = 1000, SEND_BYTES_MAX = 8 << 20 };
+enum { CLEAN_EVERY_MS = 60000, LOAD_AGAIN_MS = 100, VALUES_MAX = 1000, SEND_BYTES_MAX = 8 << 20 };
 
 struct snapshot_job {
     struct io_op op;
@@ -188,6 +188,8 @@ void snapshots_forget_before(struct quorum *quorum, log_offset start) {
 
 /* ---- Handing one up */
 
+static void minute(struct timer *timer);
+
 static void load_finish(struct snapshot_job *job, enum err err) {
     struct quorum *quorum = job->quorum;
     if (!err && (job->held || !job->reader.has_footer)) err = ERR_CORRUPT;
@@ -270,7 +272,10 @@ static void load_done(struct io_op *op) {
 
 static void load_one(struct quorum *quorum, struct raft_snapshot_id id, bool bootstrap) {
     struct snapshot_job *job = job_new(quorum, id);
-    if (!job) return; /* without memory now: tried again when something else happens */
+    if (!job) { /* without memory now: tried again soon; that is the timer's only haste */
+        (void)!timer_set(quorum->shard, &quorum->snapshot_timer, shard_now(quorum->shard) + LOAD_AGAIN_MS * NS_PER_MS, minute);
+        return;
+    }
     job->kind = JOB_LOAD;
     job->bootstrap = bootstrap;
     job->room = QUORUM_PIECE_BYTES;
@@ -281,6 +286,8 @@ static void load_one(struct quorum *quorum, struct raft_snapshot_id id, bool boo
 }
 
 /* ---- Taking one */
+
+static const char taking[] = "taking a snapshot of the metadata"; /* for a panic */
 
 static void take_next(struct snapshot_job *job);
 
@@ -309,10 +316,9 @@ static int64_t take_run(struct io_op *op, struct io_files files) {
     return error;
 }
 
-static void take_done(struct io_op *op) {
-    struct snapshot_job *job = container_of(op, struct snapshot_job, op);
-    if (op->result < 0) { /* a full disk is no reason to stop: the log goes on, and the file goes at the next start */
-        take_finish(job, err_from_errno((long)op->result));
+static void take_goes_on(struct snapshot_job *job, int64_t result) {
+    if (result < 0) { /* a full disk is no reason to stop: the log goes on, and the file goes at the next start */
+        take_finish(job, err_from_errno((long)result));
         return;
     }
     job->at += job->slab->used;
@@ -321,6 +327,12 @@ static void take_done(struct io_op *op) {
     if (job->last) take_finish(job, ERR_NONE);
     else if (job->quorum->state == QUORUM_FAILED || job->quorum->closing) take_finish(job, ERR_CLOSED);
     else take_next(job);
+}
+
+static void take_done(struct io_op *op) {
+    const char *before = panic_context_set(taking);
+    take_goes_on(container_of(op, struct snapshot_job, op), op->result);
+    panic_context_set(before);
 }
 
 /* The next batch: as many values as a piece takes, or the footer. */
@@ -356,7 +368,7 @@ static bool is_due(struct quorum *quorum) {
     return quorum->options.snapshot_interval_ms > 0 && quorum_now_ms(quorum) - quorum->last_snapshot_ms >= quorum->options.snapshot_interval_ms;
 }
 
-static void take(struct quorum *quorum) {
+static void take_now(struct quorum *quorum) {
     struct raft_snapshot_id id = {quorum->next, log_epoch_at(quorum->log, quorum->next - 1)};
     const struct raft_voters *voters;
     int16_t version;
@@ -379,6 +391,12 @@ static void take(struct quorum *quorum) {
     snapshot_builder_init(&job->builder, quorum->pool, id, shard_wall(quorum->shard));
     if (snapshot_builder_header(&job->builder, quorum->last_timestamp, version, voters, &job->slab)) take_finish(job, ERR_NO_MEMORY);
     else job_submit(job, take_run, take_done);
+}
+
+static void take(struct quorum *quorum) {
+    const char *before = panic_context_set(taking);
+    take_now(quorum);
+    panic_context_set(before);
 }
 
 void quorum_snapshot_now(struct quorum *quorum) {

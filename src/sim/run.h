@@ -48,6 +48,9 @@ struct run_options {
     bool verbose;
 };
 
+/* Of a sweep: what the node was at when its n-th operation failed. Each but the last must be met by a whole sweep. */
+enum sweep_phase { PHASE_NOT_REACHED, PHASE_START, PHASE_PRODUCE, PHASE_FETCH, PHASE_COMMIT, PHASE_SNAPSHOT, PHASE_STOP, PHASE_OTHER, PHASES };
+
 struct run {
     struct sim *sim;
     const struct run_options *options;
@@ -62,7 +65,9 @@ struct run {
     bool quiet;               /* no more faults                */
     struct { const char *name; int64_t value; } set[RUN_SETTINGS_MAX];
     uint32_t set_count;
-    uint64_t nth;             /* of a sweep: which operation fails, from 1 */
+    uint64_t nth;             /* of a sweep: which operation fails, from 1; 0: none, they are only counted */
+    uint64_t operations;      /* of a sweep: counted */
+    enum sweep_phase phase;   /* of a sweep: when that was */
     uint64_t acknowledged;    /* operations that the thing under test promised, for the report */
 };
 

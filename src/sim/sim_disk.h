@@ -59,9 +59,12 @@ struct sim_disk_fault {
     uint64_t skip;
     uint64_t times;            /* 0: for ever                                                    */
     int error;                 /* -EIO, -ENOSPC, ... After a failed sync the data may be gone.   */
+    void (*failed)(void *context, unsigned operation, const char *path); /* hears of each; NULL. The path may be */
+    void *context;
 };
 enum { SIM_DISK_FAULTS_MAX = 8 };
 void sim_disk_fail(struct sim_disk *disk, const struct sim_disk_fault *fault);
+uint64_t sim_disk_met(const struct sim_disk *disk); /* operations that matched the first rule so far */
 /* ---- Faults by seed: one in so many operations of a kind fails with -EIO. 0: none. */
 struct sim_disk_trouble { uint32_t read_one_in, write_one_in, sync_one_in, cold_one_in; }; /* cold: a hot read says COLD */
 void sim_disk_trouble(struct sim_disk *disk, struct sim_disk_trouble trouble);

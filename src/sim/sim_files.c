@@ -21,6 +21,7 @@ static int fault_of(struct sim_disk *disk, unsigned operation, const char *path)
         if (n < rule->fault.skip || (rule->fault.times && n >= rule->fault.skip + rule->fault.times)) continue;
         sim_note(disk->sim, "disk fault", disk->where, operation, (uint64_t)-rule->fault.error);
         sim_count(disk->sim)->faults++;
+        if (rule->fault.failed) rule->fault.failed(rule->fault.context, operation, path);
         return rule->fault.error;
     }
     uint32_t one_in = operation == SIM_DISK_READ ? disk->trouble.read_one_in
@@ -63,6 +64,8 @@ void sim_disk_fail(struct sim_disk *disk, const struct sim_disk_fault *fault) {
     }
     never("more fault rules than SIM_DISK_FAULTS_MAX");
 }
+
+uint64_t sim_disk_met(const struct sim_disk *disk) { return disk->rules[0].met; }
 
 void sim_disk_trouble(struct sim_disk *disk, struct sim_disk_trouble trouble) { disk->trouble = trouble; }
 

@@ -9,7 +9,13 @@
 #include <string.h>
 
 enum { NODE = 0, CLIENTS = 1, TEXT_BYTES = 4096 };
+/* A sweep: a first life that is killed, so that the second has something to recover and to read from the disk; in that one
+ * the n-th operation fails, after so long at the latest what is then dead in the process is told by a restart, and another
+ * while later if it failed even then. */
+enum { SWEPT_LIFE = 2 };
+#define SWEEP_FIRST (NS_PER_S)
 #define SWEEP_LASTS (3 * NS_PER_S)
+#define SWEEP_PAUSE (NS_PER_S / 2)
 
 struct world {
     struct run *run;
@@ -27,7 +33,10 @@ struct world {
     enum client_done answer_kind;
     time_ns cut_lasts;
     enum sweep { SWEEP_NONE, SWEEP_MEMORY, SWEEP_DISK } sweep;
-    struct pool *sweep_pool;      /* of the first life, until what shall fail has failed */
+    struct pool *sweep_pool;      /* of the swept life, until what shall fail has failed */
+    bool serving, stopping, late; /* of the swept life; late: what has failed stays so until a restart */
+    struct sim_event sweep_kill;
+    uint64_t met;                 /* operations of the disk, until it was healed of everything else */
     bool memory_failed;           /* in this life */
 };
 
@@ -41,6 +50,64 @@ struct program { /* inside of the process */
 };
 
 static const char *const data_path = "/data";
+
+/* ---- What a sweep has met. Memory: what the thread was doing says it. A disk's operation: the file. */
+static void sweep_met(struct world *world, enum sweep_phase then) {
+    if (world->run->phase) return;
+    world->run->phase = !world->serving ? PHASE_START : world->stopping ? PHASE_STOP : then;
+}
+
+static struct world *sweeping;
+
+static void on_no_memory(struct pool *pool) {
+    static const struct { const char *doing; enum sweep_phase phase; } phases[] = {
+        {"produce", PHASE_PRODUCE}, {"fetch", PHASE_FETCH}, {"offset_commit", PHASE_COMMIT}, {"taking a snapshot of the metadata", PHASE_SNAPSHOT}};
+    const char *doing = panic_context();
+    enum sweep_phase phase = PHASE_OTHER;
+    for (size_t i = 0; doing && i < countof(phases); i++)
+        if (strcmp(doing, phases[i].doing) == 0) phase = phases[i].phase;
+    sweep_met(sweeping, phase);
+}
+
+static void on_sweep_kill(struct sim *sim, struct sim_event *event) {
+    struct world *world = container_of(event, struct world, sweep_kill);
+    struct cluster_node *node = &world->cluster.nodes[NODE];
+    if (world->stopping || !node->process) return;
+    cluster_kill(node);
+    cluster_start(node);
+}
+
+static void on_disk_error(void *context, unsigned operation, const char *path) {
+    bool changes = operation & (SIM_DISK_WRITE | SIM_DISK_SYNC | SIM_DISK_NAMES | SIM_DISK_TRUNCATE | SIM_DISK_ALLOCATE);
+    const char *folder = path && strncmp(path, data_path, strlen(data_path)) == 0 ? path + strlen(data_path) + 1 : "";
+    enum sweep_phase phase = PHASE_OTHER;
+    if (strchr(folder, '/')) {
+        bool is_internal = strncmp(folder, "__", 2) == 0;
+        if (strstr(folder, ".checkpoint") && strncmp(folder, "__cluster_metadata-", 19) == 0) phase = PHASE_SNAPSHOT;
+        else if (changes && strncmp(folder, "__consumer_offsets-", 19) == 0) phase = PHASE_COMMIT;
+        else if (changes && !is_internal) phase = PHASE_PRODUCE;
+        else if (operation == SIM_DISK_READ && !is_internal) phase = PHASE_FETCH;
+    }
+    sweep_met(context, phase);
+    struct world *world = context;
+    if (world->late && !world->stopping) sim_at(world->sim, &world->sweep_kill, sim_now(world->sim) + SWEEP_PAUSE, on_sweep_kill);
+}
+
+/* From here on the disk fails when the n-th operation since the swept life's begin comes. */
+static void arm_disk(struct world *world) {
+    uint64_t nth = world->run->nth ? world->run->nth : UINT64_MAX;
+    if (world->run->phase) return;
+    sim_disk_fail(sim_host_disk(world->cluster.nodes[NODE].host),
+                  &(struct sim_disk_fault){.operations = UINT32_MAX, .skip = nth - 1 - world->met, .times = 1, .error = -EIO, .failed = on_disk_error, .context = world});
+}
+
+static void heal(struct world *world) {
+    if (world->sweep == SWEEP_DISK) world->met += sim_disk_met(sim_host_disk(world->cluster.nodes[NODE].host));
+    cluster_heal(&world->cluster);
+    if (world->sweep == SWEEP_DISK) arm_disk(world);
+}
+
+static void on_ready(void *context) { ((struct program *)context)->world->serving = true; }
 
 static bool disk_was_at_fault(const struct world *world) { return sim_count(world->sim)->faults > world->faults_at_start; }
 
@@ -124,12 +191,16 @@ static void node_start(struct cluster_node *node) {
     program->world = world;
     world->faults_at_start = sim_count(world->sim)->faults;
     world->memory_failed = false;
-    if (world->sweep == SWEEP_MEMORY && node->life == 1) {
-        world->sweep_pool = pools[world->run->nth % node->cluster->shards];
-        world->sweep_pool->fail_at = world->run->nth / node->cluster->shards + 1;
+    if (node->life == SWEPT_LIFE) world->serving = false;
+    if (world->sweep == SWEEP_MEMORY && node->life == SWEPT_LIFE) {
+        sweeping = world;
+        for (uint32_t i = 0; i < node->cluster->shards; i++) {
+            pools[i]->fail_at = world->run->nth == 0 ? UINT64_MAX : world->run->nth % node->cluster->shards == i ? world->run->nth / node->cluster->shards + 1 : 0;
+            pools[i]->on_fail = on_no_memory;
+        }
+        if (world->run->nth) world->sweep_pool = pools[world->run->nth % node->cluster->shards];
     }
-    if (world->sweep == SWEEP_DISK && node->life == 1)
-        sim_disk_fail(sim_host_disk(node->host), &(struct sim_disk_fault){.operations = UINT32_MAX, .skip = world->run->nth, .times = 1, .error = -EIO});
+    if (world->sweep == SWEEP_DISK && node->life == SWEPT_LIFE) arm_disk(world);
     text_init(&why, why_bytes, sizeof why_bytes);
     arena_init(&program->arena, pools[0], 0);
     config_values_init(&program->values, &program->arena);
@@ -143,7 +214,7 @@ static void node_start(struct cluster_node *node) {
     }
     struct server_options options = {
         .settings = &program->settings, .ios = ios, .shards = node->cluster->shards, .files = io_files(ios[0]), .pool = pools[0],
-        .shard_pools = pools, .trace = world->run->options->verbose ? trace_aloud : trace_line, .on_stopped = on_stopped, .context = program};
+        .shard_pools = pools, .trace = world->run->options->verbose ? trace_aloud : trace_line, .on_ready = on_ready, .on_stopped = on_stopped, .context = program};
     err = server_open(&program->server, &options, &why);
     if (err) {
         SIM_CHECK(world->sim, sim_process_is_stuck(node->process) || was_at_fault(world), "start", "the node does not start: %s: %s", err_name(err), why.bytes);
@@ -193,11 +264,11 @@ static void write_properties(struct world *world) {
     text_add(&text, "offsets.topic.num.partitions=%lld\n", (long long)run_setting(run, "offsets_partitions", 1, 4));
     text_add(&text, "log.roll.ms=%lld\n", (long long)run_setting(run, "roll_ms", 200, 10000));
     text_add(&text, "log.index.interval.bytes=%lld\n", (long long)run_setting(run, "index_interval", 1, 2000));
-    text_add(&text, "metadata.log.max.record.bytes.between.snapshots=%lld\n", (long long)run_setting(run, "snapshot_bytes", 200, 20000));
+    text_add(&text, "metadata.log.max.record.bytes.between.snapshots=%lld\n", (long long)run_setting(run, "snapshot_bytes", 200, world->sweep == SWEEP_NONE ? 20000 : 400));
     text_add(&text, "log.flush.offset.checkpoint.interval.ms=%lld\n", (long long)run_setting(run, "checkpoint_ms", 200, 20000));
     text_add(&text, "replica.high.watermark.checkpoint.interval.ms=%lld\n", (long long)run_setting(run, "high_watermark_ms", 100, 5000));
     text_add(&text, "group.initial.rebalance.delay.ms=%lld\n", (long long)run_setting(run, "rebalance_delay_ms", 0, 1000));
-    world->page_cache = run_chance(run, "page_cache", 20);
+    world->page_cache = run_chance(run, "page_cache", world->sweep == SWEEP_NONE ? 20 : 0);
     if (world->page_cache) text_add(&text, "moldau.durability=page-cache\n");
     assert(!text.cut);
 }
@@ -223,12 +294,22 @@ static void say_not_live(struct world *world, const char *what) {
     sim_fail(world->sim, what, "60 s after all is well again, these have got nowhere:%s", bytes);
 }
 
+/* Which pool an operation is of goes in turn, so there are as many numbers as the busiest one needs. */
+static void count_allocations(struct world *world, struct sim_process *process) {
+    uint32_t shards = world->cluster.shards;
+    for (uint32_t i = 0; i < shards && world->run->nth == 0; i++) {
+        uint64_t count = (UINT64_MAX - sim_process_pool(process, i)->fail_at) * shards;
+        if (count > world->run->operations) world->run->operations = count;
+    }
+}
+
 /* The node is told to stop as by SIGTERM, and must have given everything back. */
 static void stop_in_order(struct world *world) {
     struct cluster_node *node = &world->cluster.nodes[NODE];
     struct program *program = node->program;
     if (!program || program->failed) return;
     bool failed_before = was_at_fault(world);
+    world->stopping = true;
     server_stop(program->server);
     sim_io_nudge(sim_process_io(node->process, 0));
     if (!sim_run_while_not(world->sim, is_stopped, world, RUN_LIVE_WITHIN)) {
@@ -242,6 +323,8 @@ static void stop_in_order(struct world *world) {
     /* What is under way between the shards comes home. */
     sim_run_until(world->sim, sim_now(world->sim) + NS_PER_S);
     struct sim_process *process = node->process;
+    if (world->sweep == SWEEP_MEMORY) count_allocations(world, process);
+    if (world->sweep == SWEEP_DISK) world->run->operations = world->met + sim_disk_met(sim_host_disk(node->host));
     server_free(program->server);
     arena_destroy(&program->arena);
     pool_free(sim_process_pool(process, 0), program, sizeof *program);
@@ -258,13 +341,14 @@ static void node_run(struct run *run, enum sweep sweep) {
     world->sweep = sweep;
     tracing = world;
     random_seed(&world->random, sim_fork_seed(run->sim));
-    uint32_t shards = (uint32_t)run_setting(run, "shards", 1, 3);
+    bool swept = sweep != SWEEP_NONE; /* everybody is there */
+    uint32_t shards = (uint32_t)run_setting(run, "shards", swept ? 2 : 1, swept ? 2 : 3);
     write_properties(world);
     world->options = (struct clients_options){
         .run = run, .server_host = NODE, .partitions = (uint32_t)run_setting(run, "partitions", 1, 6), .producers = (uint32_t)run_setting(run, "producers", 1, 4),
-        .consumers = (uint32_t)run_setting(run, "consumers", 1, 3), .members = (uint32_t)run_setting(run, "members", 0, 4), .durable = !world->page_cache,
-        .batch_records_max = (uint32_t)run_setting(run, "batch_records", 1, 10), .creates_topics = run_chance(run, "creates_topics", 50)};
-    world->options.deletes_records = !world->page_cache && run_chance(run, "deletes_records", 50);
+        .consumers = (uint32_t)run_setting(run, "consumers", 1, 3), .members = (uint32_t)run_setting(run, "members", swept ? 2 : 0, 4), .durable = !world->page_cache,
+        .batch_records_max = (uint32_t)run_setting(run, "batch_records", 1, 10), .creates_topics = run_chance(run, "creates_topics", swept ? 100 : 50)};
+    world->options.deletes_records = !world->page_cache && run_chance(run, "deletes_records", swept ? 100 : 50);
     world->history = history_new(run->sim, world->options.partitions, !world->page_cache);
     world->options.history = world->history;
     world->options.acknowledged = on_answer;
@@ -287,11 +371,13 @@ static void node_run(struct run *run, enum sweep sweep) {
     run->lasts_max = 5 * NS_PER_S;
     cluster_start(&world->cluster.nodes[NODE]);
     cluster_start(&world->cluster.nodes[CLIENTS]);
+    struct cluster_node *node = &world->cluster.nodes[NODE];
     if (sweep == SWEEP_NONE) run_faults_begin(run, cluster_fault, &world->cluster);
-    if (sweep == SWEEP_NONE ? run_faults_end(run) : sim_run_until(run->sim, SWEEP_LASTS)) {
-        struct cluster_node *node = &world->cluster.nodes[NODE];
+    else if (sim_run_until(run->sim, SWEEP_FIRST)) on_sweep_kill(run->sim, &world->sweep_kill);
+    if (sweep == SWEEP_NONE ? run_faults_end(run) : sim_run_until(run->sim, SWEEP_FIRST + SWEEP_LASTS)) {
+        world->late = swept;
         if (node->process && disk_was_at_fault(world)) cluster_kill(node); /* what failed stays failed in that process */
-        cluster_heal(&world->cluster);
+        heal(world);
         clients_mark(world->clients);
         if (!sim_run_while_not(run->sim, is_live, world, RUN_LIVE_WITHIN) && !sim_has_failed(run->sim)) say_not_live(world, "liveness");
         clients_verify(world->clients);
@@ -300,8 +386,9 @@ static void node_run(struct run *run, enum sweep sweep) {
         if (!sim_has_failed(run->sim)) stop_in_order(world);
     }
     if (sim_has_failed(run->sim)) return;
-    if (sweep == SWEEP_MEMORY && !world->sweep_pool) sim_count(run->sim)->faults++; /* for the report: it was reached */
+    if (sweep == SWEEP_MEMORY && run->phase) sim_count(run->sim)->faults++; /* for the report: it was reached */
     sim_cancel(run->sim, &world->end_process);
+    sim_cancel(run->sim, &world->sweep_kill);
     sim_cancel(run->sim, &world->cut_after_answer);
     cluster_destroy(&world->cluster);
     history_free(world->history);

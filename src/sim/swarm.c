@@ -1,11 +1,15 @@
 /* moldau-sim: runs seeds, tells failures, makes them small.
  *
  *     moldau-sim [--what NAME] [--seed S | --seeds A-B] [--events N] [--crashes N] [--first] [--shrink]
- *                [--mutate NAME] [--verbose]
+ *                [--mutate NAME] [--verbose] [--spread N]
  *     moldau-sim --regressions [FILE]
  *
  * Seeds run in child processes, so that a panic is one failed seed and not the end. One seed of fifty runs twice, and the
  * hashes of what happened must be the same. With --first the first seed that fails ends it. The last line is "N passed, N failed".
+ *
+ * A world that sweeps (node-memory, node-disk) lets the n-th operation fail, seed n. With --spread N, so many of all the
+ * operations that there are; what the node was doing when they failed is told, and it is a failure if a sweep over all of
+ * them (--spread, or seeds beyond the last) met none of a kind.
  */
 #include "sim/run.h"
 #include <errno.h>
@@ -21,8 +25,9 @@
 enum { SEED_CPU_SECONDS_MAX = 120, SEEDS_A_CHILD = 200, HASH_CHECK_ONE_IN = 50, NOTES_SHOWN = 200 };
 
 struct result { /* from a child, through a pipe */
-    uint64_t seed, events, hash, acknowledged;
+    uint64_t seed, events, hash, acknowledged, operations;
     uint32_t crashes, cuts, faults, faults_drawn;
+    enum sweep_phase phase;
     bool ok, differs;
 };
 
@@ -31,12 +36,14 @@ struct command {
     uint64_t seed_first, seed_last;
     struct run_options options;
     bool shrink, regressions, first;
+    uint64_t spread;  /* 0: every seed of the range */
     const char *seeds_file;
 };
 
 struct totals {
     uint64_t passed, failed, events, crashes, cuts, faults, acknowledged, twice;
     uint64_t events_least, broken_least; /* of one seed that passed: its events; its crashes and cuts */
+    uint64_t phases[PHASES];
 };
 
 /* ---- One run */
@@ -85,7 +92,7 @@ static struct result run_once(const struct what *what, const struct run_options 
     struct result result = {
         .seed = options->seed, .events = count->events, .hash = sim_hash(run.sim), .acknowledged = run.acknowledged,
         .crashes = (uint32_t)count->crashes, .cuts = (uint32_t)count->cuts, .faults = (uint32_t)count->faults,
-        .faults_drawn = run.faults_drawn, .ok = !sim_has_failed(run.sim)};
+        .faults_drawn = run.faults_drawn, .phase = run.phase, .operations = run.operations, .ok = !sim_has_failed(run.sim)};
     if (!result.ok && !quiet) print_failure(&run, sim_failure(run.sim));
     running = NULL;
     if (result.ok) sim_free(run.sim); /* after a failure things lie as they fell */
@@ -156,6 +163,7 @@ static uint64_t run_some(const struct command *command, uint64_t first, uint64_t
         totals->cuts += result.cuts;
         totals->faults += result.faults;
         totals->acknowledged += result.acknowledged;
+        if (told) totals->phases[result.phase]++;
         totals->twice += told && seed % HASH_CHECK_ONE_IN == 0;
         if (told && result.ok && !result.differs) {
             uint64_t broken = (uint64_t)result.crashes + result.cuts;
@@ -180,6 +188,36 @@ static void run_range(const struct command *command, struct totals *totals) {
         seed = run_some(command, seed, last, false, totals, NULL);
         if (command->first && totals->failed) break;
     }
+}
+
+/* ---- Sweeps: over all operations that there are */
+static uint64_t operations_of(const struct command *command) {
+    struct totals totals = {0};
+    struct result newest = {0};
+    run_some(command, 0, 0, true, &totals, &newest); /* none fails */
+    return newest.operations;
+}
+
+static void run_spread(const struct command *command, struct totals *totals) {
+    uint64_t all = operations_of(command), count = command->spread < all ? command->spread : all;
+    printf("%s: %llu of %llu operations\n", command->what->name, (unsigned long long)count, (unsigned long long)all);
+    for (uint64_t i = 0; i < count && !(command->first && totals->failed); i++) {
+        uint64_t nth = 1 + i * all / count;
+        run_some(command, nth, nth, false, totals, NULL);
+    }
+}
+
+/* Who was hit. False: a sweep that is whole has left a phase out, so it proves nothing of that phase. */
+static bool print_phases(const struct command *command, const struct totals *totals) {
+    static const char *const names[PHASES] = {"not reached", "start", "produce", "fetch", "commit", "snapshot", "stop", "other"};
+    bool whole = command->spread > 0 || totals->phases[PHASE_NOT_REACHED] > 0, good = true;
+    for (int i = 0; i < PHASES; i++) {
+        printf("failed while %-11s %6llu\n", names[i], (unsigned long long)totals->phases[i]);
+        if (i == PHASE_NOT_REACHED || i == PHASE_OTHER || totals->phases[i] || !whole || command->seed_first == command->seed_last) continue;
+        printf("no operation failed while %s: the sweep does not show what it should\n", names[i]);
+        good = false;
+    }
+    return good;
 }
 
 /* ---- Shrinking: the fewest faults with which the seed still fails, by leaving out halves, quarters, ... */
@@ -248,7 +286,7 @@ static int run_regressions(struct command *command, struct totals *totals) {
 /* ---- The command line */
 static int usage(void) {
     fprintf(stderr, "usage: moldau-sim [--what NAME] [--seed S | --seeds A-B] [--events N] [--crashes N] [--first] [--shrink]\n"
-                    "                  [--mutate NAME] [--verbose] | --regressions [FILE]\n");
+                    "                  [--mutate NAME] [--verbose] [--spread N] | --regressions [FILE]\n");
     for (uint32_t i = 0; i < sim_whats_count; i++) {
         fprintf(stderr, "  %-8s %s\n", sim_whats[i].name, sim_whats[i].about);
         for (const char *const *name = sim_whats[i].mutations; name && *name; name++) fprintf(stderr, "           --mutate %s\n", *name);
@@ -286,13 +324,16 @@ static bool parse(struct command *command, int argc, char **argv) {
         } else if (strcmp(option, "--crashes") == 0) {
             command->options.crashes = (uint32_t)strtoul(value, &end, 0);
             if (*end) return false;
+        } else if (strcmp(option, "--spread") == 0) {
+            command->spread = strtoull(value, &end, 0);
+            if (*end || command->spread == 0) return false;
         } else if (strcmp(option, "--mutate") == 0) {
             command->options.mutation = value;
         } else {
             return false;
         }
     }
-    return true;
+    return !command->spread || command->what->sweep;
 }
 
 static bool mutation_is_known(const struct command *command) {
@@ -313,6 +354,7 @@ int main(int argc, char **argv) {
     }
     int error = 0;
     if (command.regressions) error = run_regressions(&command, &totals);
+    else if (command.spread) run_spread(&command, &totals);
     else run_range(&command, &totals);
     if (error) return error;
     struct rusage used;
@@ -324,6 +366,7 @@ int main(int argc, char **argv) {
            (unsigned long long)totals.twice, seconds > 0 ? (double)totals.events / seconds : 0.0);
     printf("in no seed fewer than %llu events, and %llu crashes and cuts\n", (unsigned long long)totals.events_least,
            (unsigned long long)totals.broken_least);
+    if (command.what->sweep && !command.regressions && !print_phases(&command, &totals)) totals.failed++;
     printf("%llu passed, %llu failed\n", (unsigned long long)totals.passed, (unsigned long long)totals.failed);
     return totals.failed ? 1 : 0;
 }
