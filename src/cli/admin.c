@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRIES_MAX = 100, PAUSE_MS = 50, NAME_MAX_BYTES = 96, CAUSE_MAX = 8400 };
+enum { TRIES_MAX = 100, PAUSE_MS = 50, NOTICE_MS = 3000, NAME_MAX_BYTES = 96, CAUSE_MAX = 8400 };
 
 bool admin_open(struct admin *admin, const struct args *args) {
     memset(admin, 0, sizeof *admin);
@@ -81,6 +81,17 @@ void exception_of_error(int16_t code, struct text *out) {
     text_add(out, "Exception");
 }
 
+/* Whoever waits wants to know for what: once for each tool, when an answer takes long. */
+struct notice { struct timer timer; const char *call; time_ms timeout_ms; };
+
+static void notice_due(struct timer *timer) {
+    static bool said;
+    const struct notice *notice = container_of(timer, struct notice, timer);
+    if (said) return;
+    said = true;
+    fprintf(stderr, "WARN No answer to %s yet. Waiting for it, at most %lld s in all.\n", notice->call, (long long)((notice->timeout_ms + 999) / 1000));
+}
+
 bool admin_call(struct admin *admin, int32_t node, int16_t api_key, int16_t version_max, const char *name, const void *request, void *response) {
     struct client_call call = {.broker = node, .api_key = api_key, .request = request, .response = response,
                                .arena = admin_memory(admin), .timeout_ms = admin->session.timeout_ms};
@@ -88,7 +99,11 @@ bool admin_call(struct admin *admin, int32_t node, int16_t api_key, int16_t vers
         call.version_min = wire_api(api_key)->version_min;
         call.version_max = version_max;
     }
+    struct shard *shard = shard_at(admin->session.group, 0);
+    struct notice notice = {.call = name, .timeout_ms = admin->session.timeout_ms};
+    bool noticed = timer_set(shard, &notice.timer, shard_now(shard) + NOTICE_MS * NS_PER_MS, notice_due);
     enum err err = client_wait(admin->session.client, &call);
+    if (noticed) timer_cancel(shard, &notice.timer);
     if (!err) return true;
     if (err == ERR_TIMEOUT) return admin_fail(admin, "TimeoutException", "Timed out waiting for a node assignment. Call: %s", name);
     if (err == ERR_UNSUPPORTED) {

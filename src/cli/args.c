@@ -13,6 +13,23 @@ static const struct option *find(const struct tool *tool, const char *name, size
     return tool->parent < 0 ? NULL : find(&cli_tools[tool->parent], name, size);
 }
 
+/* The only option that begins so; NULL: there is none, or there are several. */
+static const struct option *find_begun(const struct tool *tool, const char *name, size_t size) {
+    const struct option *found = NULL;
+    for (; tool; tool = tool->parent < 0 ? NULL : &cli_tools[tool->parent])
+        for (uint32_t i = 0; i < tool->count; i++) {
+            if (size == 0 || strncmp(tool->options[i].name, name, size) != 0) continue;
+            if (found && strcmp(found->name, tool->options[i].name) != 0) return NULL;
+            found = &tool->options[i];
+        }
+    return found;
+}
+
+bool args_has_letters(const struct tool *tool) {
+    const struct option *help = find(tool, "help", 4);
+    return help && help->letter;
+}
+
 static const struct option *find_letter(const struct tool *tool, char letter) {
     for (uint32_t i = 0; i < tool->count; i++)
         if (tool->options[i].letter == letter) return &tool->options[i];
@@ -23,7 +40,8 @@ static const struct option *find_letter(const struct tool *tool, char letter) {
 int args_find_verb(const struct tool *tool, int argc, char **argv) {
     for (int i = 0; i < argc; i++) {
         if (argv[i][0] != '-') return i;
-        const struct option *option = argv[i][1] == '-' ? find(tool, argv[i] + 2, strcspn(argv[i] + 2, "=")) : find_letter(tool, argv[i][1]);
+        size_t size = strcspn(argv[i], "=");
+        const struct option *option = argv[i][1] == '-' && size > 2 ? find_begun(tool, argv[i] + 2, size - 2) : find_letter(tool, argv[i][1]);
         if (option && option->kind != OPTION_FLAG && !strchr(argv[i], '=')) i++;
     }
     return argc;
@@ -55,7 +73,7 @@ static void options_help(const struct tool *tool, FILE *out) {
     for (uint32_t i = 0; i < tool->count; i++) {
         const struct option *option = &tool->options[i];
         char left[256], right[1024];
-        static const char *const kinds[] = {"", "String", "String", "String", "Integer", "Long"};
+        static const char *const kinds[] = {"", "String", "String", "String", "String", "Integer", "Long"};
         char letter[8] = "";
         if (option->letter) snprintf(letter, sizeof letter, "-%c, ", option->letter);
         if (option->kind == OPTION_FLAG) snprintf(left, sizeof left, "%s--%s", letter, option->name);
@@ -91,38 +109,63 @@ static bool is_number(const char *text, enum option_kind kind) {
     return end != text && !*end && !errno && (kind == OPTION_LONG || (value >= INT32_MIN && value <= INT32_MAX));
 }
 
+/* What an option's word says: its name, and where a value begins that stands behind `=`. NULL: the word is no option, or
+ * one that the tool does not have (*wrong). */
+static const struct option *read_name(const struct tool *tool, const char *word, const char **value, bool *wrong) {
+    const char *name = word + 1 + (word[1] == '-');
+    size_t size = strcspn(name, "=");
+    bool letters = args_has_letters(tool), is_long = word[1] == '-' || !letters; /* -topic is --topic where there are no letters */
+    *value = name[size] ? name + size + 1 : NULL;
+    *wrong = false;
+    if (word[0] != '-' || !word[1]) return NULL;
+    const struct option *option = is_long ? find(tool, name, size) : NULL;
+    if (!option && is_long && letters) option = find_begun(tool, name, size);
+    if (!option && word[1] != '-' && !word[2]) option = find_letter(tool, word[1]);
+    *wrong = !option;
+    return option;
+}
+
+/* Tools without letters ask for one value and are given several: they say so rather than to take one of them. */
+static const struct option *given_twice(const struct args *args) {
+    for (uint32_t i = 0; i < args->count; i++)
+        for (uint32_t k = 0; k < i; k++) {
+            const struct option *option = args->given[i].option;
+            if (option == args->given[k].option && args->given[i].value && option->kind != OPTION_TEXTS && option->kind != OPTION_SEVERAL) return option;
+        }
+    return NULL;
+}
+
 int args_read(struct args *args, const struct tool *tool, int argc, char **argv) {
+    bool options_over = false, letters = args_has_letters(tool);
     memset(args, 0, sizeof *args);
     args->tool = tool;
     for (int i = 0; i < argc; i++) {
-        const char *word = argv[i];
-        const struct option *by_letter = NULL;
-        if (word[0] != '-' || !word[1] || word[1] != '-') {
-            if (word[0] == '-' && word[1] && !word[2]) by_letter = find_letter(tool, word[1]);
-            if (word[0] == '-' && word[1] && !by_letter) return args_wrong(args, "%s is not a recognized option", word + 1);
-            if (!by_letter) {
-                if (args->word_count == ARGS_MAX) return args_wrong(args, "too many words");
-                args->words[args->word_count++] = word;
-                continue;
-            }
+        const char *value, *name = argv[i] + strspn(argv[i], "-");
+        bool wrong;
+        if (!options_over && strcmp(argv[i], "--") == 0) {
+            options_over = true;
+            continue;
         }
-        const char *name = by_letter ? by_letter->name : word + 2, *equals = by_letter ? NULL : strchr(name, '=');
-        size_t size = equals ? (size_t)(equals - name) : strlen(name);
-        if (size == 4 && memcmp(name, "help", 4) == 0) {
+        const struct option *option = options_over ? NULL : read_name(tool, argv[i], &value, &wrong);
+        if (!option && !options_over && wrong && strcmp(argv[i], "--help") != 0) return args_wrong(args, "%.*s is not a recognized option", (int)strcspn(name, "="), name);
+        if (!option && (options_over || !wrong)) {
+            if (letters) return args_wrong(args, "unrecognized arguments: '%s'", argv[i]);
+            if (args->word_count == ARGS_MAX) return args_wrong(args, "too many words");
+            args->words[args->word_count++] = argv[i];
+            continue;
+        }
+        if (!option || strcmp(option->name, "help") == 0) {
             args_help(tool, stdout);
             return 2;
         }
-        if (size == 7 && memcmp(name, "version", 7) == 0) {
+        if (strcmp(option->name, "version") == 0) {
             printf("4.4.0\n");
             return 2;
         }
-        const struct option *option = find(tool, name, size);
-        if (!option) return args_wrong(args, "%.*s is not a recognized option", (int)size, name);
-        const char *value = NULL;
-        if (equals && option->kind != OPTION_FLAG) value = equals + 1;
-        else if (equals) return args_wrong(args, "Option %s takes no value", option->name);
-        else if (option->kind == OPTION_MAYBE) value = i + 1 < argc && strncmp(argv[i + 1], "--", 2) != 0 ? argv[++i] : NULL;
-        else if (option->kind != OPTION_FLAG) {
+        bool equals = value != NULL;
+        if (equals && option->kind == OPTION_FLAG) return args_wrong(args, "Option %s takes no value", option->name);
+        if (!equals && option->kind == OPTION_MAYBE) value = i + 1 < argc && strncmp(argv[i + 1], "--", 2) != 0 ? argv[++i] : NULL;
+        else if (!equals && option->kind != OPTION_FLAG) {
             if (i + 1 >= argc) return args_wrong(args, "Option %s requires an argument", option->name);
             value = argv[++i];
         }
@@ -135,7 +178,8 @@ int args_read(struct args *args, const struct tool *tool, int argc, char **argv)
             value = option->kind == OPTION_SEVERAL && !equals && i + 1 < argc && argv[i + 1][0] != '-' ? argv[++i] : NULL;
         } while (value);
     }
-    return 0;
+    const struct option *twice = letters ? NULL : given_twice(args);
+    return twice ? args_wrong(args, "Found multiple arguments for option %s, but you asked for only one", twice->name) : 0;
 }
 
 bool args_has(const struct args *args, const char *name) {

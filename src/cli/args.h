@@ -1,4 +1,8 @@
-/* cli/args.h - a command line, read by the table of cli.tbl: --name value, --name=value, flags; an option may come again.
+/* cli/args.h - a command line, read by the table of cli.tbl.
+ *
+ * --name value, --name=value, flags; words are what is no option. Kafka has two kinds of tools, told apart by the letter
+ * of their help: those without take an option only once (but those of which a row says otherwise), -name for --name, and
+ * pass over words; those with -h take the last value, part of a name that is that of no other option, and no words.
  */
 #pragma once
 #include "base/assert.h"
@@ -9,6 +13,7 @@
 enum option_kind {
     OPTION_FLAG,      /* no value                          */
     OPTION_TEXT,
+    OPTION_TEXTS,     /* may come several times            */
     OPTION_MAYBE,     /* a value may follow, or none       */
     OPTION_SEVERAL,   /* values follow, at least one       */
     OPTION_INTEGER,   /* of 32 bits                        */
@@ -55,6 +60,8 @@ struct args {
 
 /* 0: go on. 1: something is wrong and has been said (exit status 1). 2: --help or --version was asked for and given. */
 int args_read(struct args *args, const struct tool *tool, int argc, char **argv);
+/* Whether it is of the kind with -h. */
+bool args_has_letters(const struct tool *tool);
 /* Where the verb of a tool that has verbs stands among its words; argc: nowhere. */
 int args_find_verb(const struct tool *tool, int argc, char **argv);
 bool args_has(const struct args *args, const char *name);

@@ -75,8 +75,29 @@ static int help(void) {
     return 0;
 }
 
+/* The verb, or the only one that begins so. */
+static const struct tool *find_verb(const struct tool *tool, const char *name) {
+    const struct tool *found = cli_verb_named(tool, name);
+    int index = (int)(tool - cli_tools);
+    for (int v = index + 1, many = 0; !found && *name && v < TOOLS_COUNT && cli_tools[v].parent == index; v++) {
+        if (strncmp(cli_tools[v].name, name, strlen(name)) != 0) continue;
+        for (int w = index + 1; w < TOOLS_COUNT && cli_tools[w].parent == index; w++) many += strncmp(cli_tools[w].name, name, strlen(name)) == 0;
+        if (many == 1) found = &cli_tools[v];
+        break;
+    }
+    return found;
+}
+
+/* Kafka's tools with verbs tell of a wrong command line in these two ways. */
+static int wrong_verb(const struct tool *tool, const char *why) {
+    if (strcmp(tool->script, "kafka-features.sh") == 0) fprintf(stderr, "Command line error: %s. Type --help for help.\n", why);
+    else fprintf(stderr, "%.*s: error: %s\n", (int)strlen(tool->script) - 3, tool->script, why);
+    return 1;
+}
+
 /* kafka-storage.sh VERB OPTION..., kafka-features.sh --bootstrap-server ... VERB OPTION... */
 static int verbs(const struct tool *tool, int argc, char **argv) {
+    static struct args args;
     int at = args_find_verb(tool, argc, argv), index = (int)(tool - cli_tools);
     for (int i = 0; i < at; i++) {
         if (strcmp(argv[i], "-h") != 0 && strcmp(argv[i], "--help") != 0) continue;
@@ -85,17 +106,19 @@ static int verbs(const struct tool *tool, int argc, char **argv) {
         for (int v = index + 1; v < TOOLS_COUNT && cli_tools[v].parent == index; v++) printf("  %-22s %s\n", cli_tools[v].name, cli_tools[v].about);
         return 0;
     }
-    const struct tool *verb = at < argc ? cli_verb_named(tool, argv[at]) : NULL;
+    const struct tool *verb = at < argc ? find_verb(tool, argv[at]) : NULL;
     if (verb) {
         memmove(argv + 1, argv, (size_t)at * sizeof *argv); /* the verb goes, what stands before it stays */
         return run(verb, argc - 1, argv + 1);
     }
-    fprintf(stderr, "%.*s: error: ", (int)strlen(tool->script) - 3, tool->script);
-    if (at < argc) fprintf(stderr, "invalid choice: '%s' (choose from ", argv[at]);
-    else fprintf(stderr, "too few arguments (choose from ");
-    for (int v = index + 1; v < TOOLS_COUNT && cli_tools[v].parent == index; v++) fprintf(stderr, v > index + 1 ? ", '%s'" : "'%s'", cli_tools[v].name);
-    fputs(")\n", stderr);
-    return 1;
+    if (at == argc) return argc == 0 || args_read(&args, tool, argc, argv) == 0 ? wrong_verb(tool, "too few arguments") : 1;
+    char why[512];
+    struct text text;
+    text_init(&text, why, sizeof why);
+    text_add(&text, "invalid choice: '%s' (choose from ", argv[at]);
+    for (int v = index + 1; v < TOOLS_COUNT && cli_tools[v].parent == index; v++) text_add(&text, v > index + 1 ? ", '%s'" : "'%s'", cli_tools[v].name);
+    text_add(&text, ")");
+    return wrong_verb(tool, why);
 }
 
 static int start(const struct tool *tool, int argc, char **argv) {

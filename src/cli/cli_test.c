@@ -1,3 +1,5 @@
+#include "cli/coordinator_text.h"
+#include "cli/servers.h"
 #include "cli/args.h"
 #include "cli/names.h"
 #include "cli/properties.h"
@@ -71,12 +73,86 @@ TEST(verbs_are_found_behind_their_tools_options) {
     assert_string_equal(args_text(&args, "bootstrap-server"), "x");
     assert_int_equal(args_number(&args, "node-id"), 7);
     assert_int_equal(READS(TOOL_features_upgrade, "--node-id", "7"), 1);
-    assert_int_equal(READS(TOOL_producer_perf, "--command-property", "a=b", "c=d", "--topic", "t", "--producer-props=x=y", "word"), 0);
+    assert_int_equal(READS(TOOL_producer_perf, "--command-property", "a=b", "c=d", "--topic", "t", "--producer-props=x=y"), 0);
     uint32_t at = 0;
     assert_string_equal(args_each(&args, "command-property", &at), "a=b");
     assert_string_equal(args_each(&args, "command-property", &at), "c=d");
     assert_null(args_each(&args, "command-property", &at));
-    assert_int_equal(args.word_count, 1);
+    assert_int_equal(READS(TOOL_producer_perf, "--topic", "t", "word"), 1);
+}
+
+/* One value of several would be taken by chance, and `--delete --topic a --topic b` would delete one of two: where Kafka's
+ * tools refuse it, it is refused; where an option may come several times, and by tools that take the last one, it is taken. */
+TEST(an_option_for_one_value_comes_only_once) {
+    assert_int_equal(READS(TOOL_topics, "--topic", "a", "--topic", "b"), 1);
+    assert_int_equal(READS(TOOL_console_consumer, "--timeout-ms", "1", "--timeout-ms=2"), 1);
+    assert_int_equal(READS(TOOL_topics, "--create", "--create", "--topic", "a"), 0);
+    assert_int_equal(READS(TOOL_consumer_groups, "--group", "a", "--group", "b", "--topic", "c", "--topic", "d"), 0);
+    assert_int_equal(READS(TOOL_configs, "--delete-config", "a", "--delete-config", "b", "--entity-type", "users", "--entity-type", "clients"), 0);
+    assert_int_equal(READS(TOOL_console_consumer, "--property", "a=b", "--property", "c=d"), 0);
+    assert_int_equal(READS(TOOL_cluster_id, "-b", "x", "-b", "y"), 0);
+    assert_string_equal(args_text(&args, "bootstrap-server"), "y");
+}
+
+/* What Kafka's two kinds of tools take besides: -name for --name and words behind --, or names cut short. */
+TEST(each_kind_of_tool_has_its_own_short_forms) {
+    assert_int_equal(READS(TOOL_topics, "-list", "-bootstrap-server", "x", "--", "--frob"), 0);
+    assert_true(args_has(&args, "list"));
+    assert_string_equal(args_text(&args, "bootstrap-server"), "x");
+    assert_string_equal(args.words[0], "--frob");
+    assert_int_equal(READS(TOOL_storage_format, "--cluster", "id", "--conf=file"), 0);
+    assert_string_equal(args_text(&args, "cluster-id"), "id");
+    assert_string_equal(args_text(&args, "config"), "file");
+    assert_int_equal(READS(TOOL_cluster_id, "--bootstrap", "x"), 1); /* -server or -controller */
+    assert_int_equal(READS(TOOL_verifiable_producer, "--version"), 1); /* has none in Kafka, too */
+}
+
+/* host:port with commas between, as Kafka's clients read it; the first that is none is named. */
+TEST(servers_are_checked_before_anybody_waits_for_them) {
+    static const char *const good[] = {"a:1", "localhost:9092,b:65535", "[::1]:9092", "::1:9092", "PLAINTEXT://a:1", " a:1 , b:2 "};
+    static const struct { const char *list, *bad; } wrong[] = {{"", ""}, {"a", "a"}, {"a:1,b", "b"}, {"a:", "a:"}, {"a:x", "a:x"}, {"a:65536", "a:65536"}, {":1", ":1"}, {"a b:1", "a b:1"}};
+    for (size_t i = 0; i < countof(good); i++) assert_true(servers_are_valid(good[i], NULL, NULL));
+    for (size_t i = 0; i < countof(wrong); i++) {
+        const char *bad;
+        size_t size;
+        assert_false(servers_are_valid(wrong[i].list, &bad, &size));
+        assert_true(span_equal(span_of(bad, size), span_text(wrong[i].bad)));
+    }
+    char bytes[256];
+    struct text why;
+    text_init(&why, bytes, sizeof bytes);
+    assert_true(servers_check("127.0.0.1:1", &why));
+    assert_false(servers_check("nohost", &why));
+    assert_string_equal(why.bytes, "Invalid url in bootstrap.servers: nohost");
+}
+
+/* Records of Kafka's own topics as its formatters write them, others passed over; a value that is none is told. */
+TEST(coordinators_records_are_written_as_kafkas_formatters_do) {
+    struct pool pool;
+    struct text why;
+    char why_bytes[256], *text = NULL;
+    size_t size;
+    const char *package = "org.apache.kafka.tools.consumer.OffsetsMessageFormatter";
+    const struct coordinator_format *offsets = coordinator_format_named(package), *groups = coordinator_format_named("org.apache.kafka.tools.consumer.GroupMetadataMessageFormatter");
+    struct span key = span_of("\0\1\0\1g\0\1t\0\0\0\3", 12), value = span_of("\0\3\0\0\0\0\0\0\0\7\xff\xff\xff\xff\0\1m\0\0\0\0\0\0\0\11", 25);
+    pool_init(&pool, 0, 0);
+    text_init(&why, why_bytes, sizeof why_bytes);
+    assert_non_null(offsets);
+    assert_non_null(groups);
+    assert_null(coordinator_format_named("OffsetsMessageFormatter"));
+    FILE *out = open_memstream(&text, &size);
+    assert_true(coordinator_print(offsets, key, value, 5, &pool, out, &why));
+    assert_true(coordinator_print(offsets, key, (struct span){0}, 6, &pool, out, &why));
+    assert_true(coordinator_print(groups, key, value, 7, &pool, out, &why));
+    assert_true(coordinator_print(offsets, span_of("\0\377", 2), value, 8, &pool, out, &why));
+    assert_true(coordinator_print(offsets, (struct span){0}, value, 9, &pool, out, &why));
+    assert_false(coordinator_print(offsets, key, span_of("\0\3\0", 3), 10, &pool, out, &why));
+    assert_non_null(strstr(why.bytes, "Could not read record at offset 10"));
+    fclose(out);
+    assert_string_equal(text, "{\"key\":{\"type\":1,\"data\":{\"group\":\"g\",\"topic\":\"t\",\"partition\":3}},\"value\":{\"version\":3,\"data\":{\"offset\":7,\"leaderEpoch\":-1,\"metadata\":\"m\",\"commitTimestamp\":9}}}"
+                              "{\"key\":{\"type\":1,\"data\":{\"group\":\"g\",\"topic\":\"t\",\"partition\":3}},\"value\":null}");
+    free(text);
+    pool_destroy(&pool);
 }
 
 /* Every row of the table can be found by its tool's names, is there once, and has a help. */
@@ -209,7 +285,20 @@ TEST(numbers_are_told_by_their_deserializers) {
     struct record_view view = {.key = span_of("\xff\xff\xff\xfe", 4), .value = span_of("\0\0\0\1\0\0\0\2", 8)};
 #define CLASS "org.apache.kafka.common.serialization."
     assert_string_equal(PRINTED(&view, "print.key", "true", "key.deserializer", CLASS "IntegerDeserializer", "value.deserializer", CLASS "LongDeserializer"), "-2\t4294967298\n");
-    assert_string_equal(PRINTED(&view, "value.deserializer", CLASS "ShortDeserializer"), "Size of data received by the deserializer is not 2");
+    assert_string_equal(PRINTED(&view, "value.deserializer", CLASS "ShortDeserializer"), "org.apache.kafka.common.errors.SerializationException: Size of data received by ShortDeserializer is not 2");
+    static const struct { const char *bytes, *said; } doubles[] = {
+        {"\x3f\xb9\x99\x99\x99\x99\x99\x9a", "0.1\n"}, {"\x40\x08\0\0\0\0\0\0", "3.0\n"}, {"\x41\x63\x12\xd0\0\0\0\0", "1.0E7\n"}, {"\x3f\x50\x62\x4d\xd2\xf1\xa9\xfc", "0.001\n"},
+        {"\x3f\x40\x62\x4d\xd2\xf1\xa9\xfc", "5.0E-4\n"}, {"\x80\0\0\0\0\0\0\0", "-0.0\n"}, {"\x7f\xf0\0\0\0\0\0\0", "Infinity\n"}, {"\x40\xfe\x24\x0c\x9f\xbe\x76\xc9", "123456.789\n"}};
+    for (size_t i = 0; i < countof(doubles); i++) {
+        view.value = span_of(doubles[i].bytes, 8);
+        assert_string_equal(PRINTED(&view, "value.deserializer", CLASS "DoubleDeserializer"), doubles[i].said);
+    }
+    view.value = span_of("\x3d\xcc\xcc\xcd", 4);
+    assert_string_equal(PRINTED(&view, "value.deserializer", CLASS "FloatDeserializer"), "0.1\n");
+    view.value = SPAN_LITERAL("0F8FAD5B-d9cb-469f-a165-70867728950e");
+    assert_string_equal(PRINTED(&view, "value.deserializer", CLASS "UUIDDeserializer"), "0f8fad5b-d9cb-469f-a165-70867728950e\n");
+    view.value = SPAN_LITERAL("1");
+    assert_string_equal(PRINTED(&view, "value.deserializer", CLASS "UUIDDeserializer"), "org.apache.kafka.common.errors.SerializationException: Error parsing data into UUID");
     assert_non_null(strstr(PRINTED(&view, "value.deserializer", "my.Own"), "value.deserializer=my.Own: Java classes cannot be loaded here"));
 }
 

@@ -16,6 +16,10 @@ static bool open_cluster(struct args *args, bool *said) {
                                                            : "kafka-cluster: error: one of the arguments --bootstrap-server/-b --bootstrap-controller/-C is required\n");
         return false;
     }
+    if (args_has(args, "config") && args_has(args, "command-config")) {
+        fprintf(stderr, "--config and --command-config cannot be specified together.\n");
+        return false;
+    }
     *said = false;
     if (args_has(args, "config")) {
         puts("Option --config has been deprecated and will be removed in a future version. Use --command-config instead.");

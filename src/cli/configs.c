@@ -2,6 +2,7 @@
 #include "cli/columns.h"
 #include "cli/properties.h"
 #include <ctype.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -396,6 +397,12 @@ static bool check_entities(struct configs *configs) {
     for (uint32_t i = 0; (kind == ENTITY_BROKERS || kind == ENTITY_BROKER_LOGGERS) && i < configs->name_count; i++)
         if (*configs->names[i] && !is_broker_id(configs->names[i]))
             return admin_fail(&configs->admin, NULL, "The entity name for %s must be a valid integer broker id, but it is: %s", word, configs->names[i]);
+    for (uint32_t i = 0; kind == ENTITY_IPS && i < configs->name_count; i++) {
+        struct addrinfo *addresses = NULL;
+        if (*configs->names[i] && getaddrinfo(configs->names[i], NULL, NULL, &addresses))
+            return admin_fail(&configs->admin, NULL, "The entity name for %s must be a valid IP or resolvable host, but it is: %s", word, configs->names[i]);
+        if (addresses) freeaddrinfo(addresses);
+    }
     if (args_has(args, "describe")) {
         if (!may_default && args_has(args, "entity-default")) return fail(configs, "--entity-default must not be specified with --describe of ", word);
         return kind != ENTITY_BROKER_LOGGERS || named || fail(configs, "An entity name must be specified with --describe of ", word);
@@ -410,7 +417,7 @@ static bool check_entities(struct configs *configs) {
 
 static int check_options(const struct args *args) {
     static const char *const not_with_describe[] = {"add-config", "delete-config"};
-    if (args->count == 0) return args_wrong(args, "This tool helps to manipulate and describe entity config for a topic, client, user, broker, ip, client-metrics or group");
+    if (args->count + args->word_count == 0) return args_wrong(args, "This tool helps to manipulate and describe entity config for a topic, client, user, broker, ip, client-metrics or group");
     if (args_has(args, "alter") + args_has(args, "describe") != 1) return args_wrong(args, "Command must include exactly one action: --describe, --alter");
     for (size_t i = 0; i < countof(not_with_describe); i++)
         if (args_has(args, "describe") && args_has(args, not_with_describe[i])) return args_wrong(args, "Option \"[describe]\" can't be used with option \"[%s]\"", not_with_describe[i]);

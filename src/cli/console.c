@@ -1,18 +1,20 @@
 /* cli/console.c - Kafka's configuration in librdkafka's words. */
 #include "cli/console.h"
+#include "cli/servers.h"
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 bool console_renamed(const struct args *args, const char *option, const char *old, const char **out) {
     bool has_old = args_has(args, old);
     *out = has_old ? old : option;
     if (!has_old) return true;
     if (args_has(args, option)) {
-        (void)args_wrong(args, "Options --%s and --%s cannot be specified together.", option, old);
+        (void)args_wrong(args, "Options --%s and --%s cannot be specified together.", old, option);
         return false;
     }
-    printf("Option --%s is deprecated and will be removed in a future version. Use --%s instead.\n", old, option);
+    printf("Warning: --%s is deprecated and will be removed in a future version. Use --%s instead.\n", old, option);
     return true;
 }
 
@@ -27,8 +29,29 @@ static const struct { const char *name, *here; } names[] = {
     {"exclude.internal.topics", NULL}, {"group.protocol", NULL},
 };
 
+/* What Kafka's clients refuse and the library would take, or would say in words of its own. */
+static bool check_value(const char *name, const char *value, struct text *why) {
+    static const struct { const char *name, *allowed, *shown; bool any_case; } limited[] = {
+        {"acks", "all,-1,0,1", "String must be one of: all, -1, 0, 1", false},
+        {"group.protocol", "consumer,classic", "String must be one of (case insensitive): CONSUMER, CLASSIC", true},
+        {"isolation.level", "read_committed,read_uncommitted", "String must be one of: read_committed, read_uncommitted", false},
+    };
+    if (strcmp(name, "bootstrap.servers") == 0) return servers_check(value, why);
+    for (size_t i = 0; i < countof(limited); i++) {
+        struct span rest = span_text(limited[i].allowed), item;
+        if (strcmp(limited[i].name, name) != 0) continue;
+        while (config_list_next(&rest, &item))
+            if (item.size == strlen(value) && (limited[i].any_case ? strncasecmp : strncmp)(value, (const char *)item.data, item.size) == 0) return true;
+        text_add(why, "Invalid value %s for configuration %s: %s", value, name, limited[i].shown);
+        return false;
+    }
+    return true;
+}
+
 bool console_set(void *conf, const char *name, const char *value, struct text *why) {
     char error[512], number[32];
+    const char *asked = name;
+    if (!check_value(name, value, why)) return false;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(names[i].name, name) != 0) continue;
         if (!names[i].here) return true;
@@ -46,7 +69,7 @@ bool console_set(void *conf, const char *name, const char *value, struct text *w
         fprintf(stderr, "%s is not a key that is known, and has no effect\n", name);
         return true;
     default:
-        text_add(why, "Invalid value %s for configuration %s: %s", value, name, error);
+        text_add(why, "Invalid value %s for configuration %s: %s", value, asked, error);
         return false;
     }
 }

@@ -4,6 +4,7 @@
  * nothing, and joining one takes seconds.
  */
 #include "cli/console.h"
+#include "cli/coordinator_text.h"
 #include "cli/names.h"
 #include "cli/properties.h"
 #include "cli/record_text.h"
@@ -16,7 +17,7 @@
 enum { WHY_MAX = 8192, WAIT_MS = 100, METADATA_MS = 10000, REFRESH_MS = 30000, SEARCH_MS = 500, TOPICS_MAX = 10000 };
 /* At so many records in memory the library stops fetching for a whole second. Their bytes are bounded besides. */
 #define QUEUED_MESSAGES "10000000"
-enum formatter { FORMAT_DEFAULT, FORMAT_NOTHING };
+enum formatter { FORMAT_DEFAULT, FORMAT_NOTHING, FORMAT_COORDINATOR };
 
 struct source { char *name; rd_kafka_topic_t *topic; int32_t partitions; }; /* a topic that is read without a group */
 struct consumer {
@@ -26,6 +27,7 @@ struct consumer {
     struct config_values config, format_config;
     struct record_format format;
     enum formatter formatter;
+    const struct coordinator_format *of_coordinator;
     struct names *include;
     rd_kafka_t *kafka;
     rd_kafka_queue_t *queue;        /* NULL: in a group */
@@ -33,6 +35,7 @@ struct consumer {
     uint32_t source_count;
     int64_t offset, next_refresh;
     bool began;                     /* partitions that come later are read from their beginning */
+    bool refused;                   /* by its name, the topic can never be there */
     int64_t processed;
     struct text why;
     char why_bytes[WHY_MAX];
@@ -92,6 +95,7 @@ static void refresh(struct consumer *consumer) {
     rd_kafka_resp_err_t error = rd_kafka_metadata(consumer->kafka, !name, topic, &metadata, METADATA_MS);
     for (int i = 0; !error && i < metadata->topic_cnt; i++) {
         const rd_kafka_metadata_topic_t *each = &metadata->topics[i];
+        if (name && each->err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) consumer->refused = true;
         if (each->err || each->partition_cnt == 0 || (!name && !names_match(consumer->include, span_text(each->topic)))) continue;
         read_partitions(consumer, each);
         found = true;
@@ -118,6 +122,8 @@ static bool show(struct consumer *consumer, const rd_kafka_message_t *message) {
         while (view.header_count < LINE_HEADERS_MAX && rd_kafka_header_get_all(from, view.header_count, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR)
             headers[view.header_count++] = (struct line_header){span_text(name), span_of(value, size)};
     }
+    if (consumer->formatter == FORMAT_COORDINATOR)
+        return coordinator_print(consumer->of_coordinator, view.key, view.value, view.offset, &consumer->pool, stdout, &consumer->why);
     return consumer->formatter == FORMAT_NOTHING || record_print(&consumer->format, &view, stdout, &consumer->why);
 }
 
@@ -148,6 +154,10 @@ static int consume(struct consumer *consumer) {
     while (!ended && !interrupted && (messages_max == -1 || consumer->processed < messages_max)) {
         int64_t now = now_ms();
         if (consumer->queue && now >= consumer->next_refresh) refresh(consumer);
+        if (consumer->refused) {
+            fprintf(stderr, "ERROR Error processing message, terminating consumer process: \norg.apache.kafka.common.errors.InvalidTopicException: Invalid topics: [%s]\n", args_text(args, "topic"));
+            break;
+        }
         /* What is there is taken without a look at the clock or the output; the output is flushed when nothing is there. */
         rd_kafka_message_t *message = consumer->queue ? rd_kafka_consume_queue(consumer->queue, 0) : rd_kafka_consumer_poll(consumer->kafka, 0);
         if (!message) {
@@ -190,7 +200,12 @@ static bool read_formatter(struct consumer *consumer) {
             consumer->formatter = known[i].formatter;
             return true;
         }
-    text_add(&consumer->why, "--formatter %s: Java classes cannot be loaded here; there are Default-, Logging- and NoOpMessageFormatter of org.apache.kafka.tools.consumer", class);
+    consumer->of_coordinator = coordinator_format_named(class);
+    if (consumer->of_coordinator) {
+        consumer->formatter = FORMAT_COORDINATOR;
+        return true;
+    }
+    text_add(&consumer->why, "--formatter %s: Java classes cannot be loaded here; there are Default-, Logging-, NoOp-, Offsets-, GroupMetadata-, ShareGroup- and TransactionLogMessageFormatter of org.apache.kafka.tools.consumer, and group.share.ShareGroupStateMessageFormatter", class);
     return false;
 }
 
@@ -206,7 +221,7 @@ static bool read_group(struct consumer *consumer, const char **out) {
 static int check_options(struct consumer *consumer) {
     struct args *args = consumer->args;
     const char *offset = args_text(args, "offset");
-    if (args->count == 0) return args_wrong(args, "This tool helps to read data from Kafka topics and outputs it to standard output.");
+    if (args->count + args->word_count == 0) return args_wrong(args, "This tool helps to read data from Kafka topics and outputs it to standard output.");
     if (args_has(args, "topic") + args_has(args, "include") != 1) return args_wrong(args, "Exactly one of the following arguments is required: [topic], [include]");
     if (!args_has(args, "bootstrap-server")) return args_wrong(args, "Missing required argument \"[bootstrap-server]\"");
     if (args_has(args, "partition")) {

@@ -2,6 +2,7 @@
 #include "cli/console.h"
 #include "cli/properties.h"
 #include "cli/record_text.h"
+#include "cli/servers.h"
 #include <errno.h>
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
@@ -78,6 +79,9 @@ static bool configure(struct producer *producer, rd_kafka_conf_t *conf) {
     if (!console_set(conf, "partitioner", "murmur2_random", &producer->why) || !console_set(conf, "client.id", "console-producer", &producer->why) ||
         !console_set(conf, "queue.buffering.max.messages", "0", &producer->why)) return false; /* their bytes are bounded, by buffer.memory */
     bool all = strcmp(acks, "all") == 0 || strcmp(acks, "-1") == 0;
+    /* As Java's producer by default, which goes without where the other settings do not allow it. */
+    all &= !args_has(args, "message-send-max-retries") || args_number(args, "message-send-max-retries") > 0;
+    if (config_values_get(&producer->config, SPAN_LITERAL("retries"), &set) && span_equal(set, SPAN_LITERAL("0"))) all = false;
     if (!config_values_get(&producer->config, SPAN_LITERAL("enable.idempotence"), &set) && !config_values_get(&producer->config, SPAN_LITERAL("acks"), &set) && all &&
         !console_set(conf, "enable.idempotence", "true", &producer->why)) return false;
     if (!config_values_get(&producer->config, SPAN_LITERAL("delivery.timeout.ms"), &set) && !console_set(conf, "delivery.timeout.ms", args_text(args, "max-block-ms"), &producer->why)) return false;
@@ -203,9 +207,11 @@ int console_producer_run(struct args *args) {
     static struct producer producer;
     const char *property, *file, *reader_property;
     producer.args = args;
-    if (args->count == 0) return args_wrong(args, "This tool helps to read data from standard input and publish it to Kafka.");
+    if (args->count + args->word_count == 0) return args_wrong(args, "This tool helps to read data from standard input and publish it to Kafka.");
     if (!args_has(args, "topic")) return args_wrong(args, "Missing required argument \"[topic]\"");
     if (!args_has(args, "bootstrap-server")) return args_wrong(args, "Missing required argument \"[bootstrap-server]\"");
+    if (!*args_text(args, "bootstrap-server")) return args_wrong(args, "Error while validating the bootstrap address\n");
+    if (!servers_are_valid(args_text(args, "bootstrap-server"), NULL, NULL)) return args_wrong(args, "Please provide valid host:port like host1:9091,host2:9092\n");
     if (!console_renamed(args, "command-property", "producer-property", &property) || !console_renamed(args, "command-config", "producer.config", &file) ||
         !console_renamed(args, "reader-property", "property", &reader_property)) return 1;
     if (args_number(args, "request-timeout-ms") <= 0) return args_wrong(args, "--request-timeout-ms: more than 0 is wanted");

@@ -117,6 +117,7 @@ static bool run(struct args *args) {
 }
 
 int consumer_perf_run(struct args *args) {
+    if (args->count + args->word_count == 0) return args_wrong(args, "This tool is used to verify the consumer performance.");
     if (args_has(args, "topic") + args_has(args, "include") != 1) return args_wrong(args, "Exactly one of the following arguments is required: [topic], [include]");
     if (args_has(args, "messages") + args_has(args, "num-records") != 1) return args_wrong(args, "Exactly one of the following arguments is required: [messages], [num-records]");
     if (!args_has(args, "bootstrap-server")) return args_wrong(args, "Missing required argument \"[bootstrap-server]\"");

@@ -109,7 +109,7 @@ int delete_records_run(struct args *args) {
     const char *path = args_text(args, "offset-json-file");
     FILE *file = fopen(path, "r");
     if (!file) {
-        fprintf(stderr, "%s\n", path);
+        fprintf(stderr, "Unable to read file %s\n", path);
         return 1;
     }
     json_t *root = json_loadf(file, JSON_REJECT_DUPLICATES, &error);

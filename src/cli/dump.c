@@ -197,8 +197,25 @@ static enum dump_decoder decoder_asked_for(const struct args *args) {
     return DUMP_PLAIN;
 }
 
+/* False: there is no such decoder, and it has been said. */
+static bool read_text(const struct args *args, const char *option, enum dump_text *out) {
+    static const struct { const char *class; enum dump_text as; } known[] = {
+        {"StringDecoder", DUMP_AS_TEXT}, {"DefaultDecoder", DUMP_AS_TEXT}, {"IntegerDecoder", DUMP_AS_INTEGER}, {"LongDecoder", DUMP_AS_LONG}};
+    static const char *const packages[] = {"org.apache.kafka.tools.api.", "kafka.serializer."}; /* the second one's until Kafka 4.0 */
+    const char *class = args_text(args, option);
+    for (size_t p = 0; class && p < countof(packages); p++)
+        for (size_t i = 0; i < countof(known); i++)
+            if (strncmp(class, packages[p], strlen(packages[p])) == 0 && strcmp(class + strlen(packages[p]), known[i].class) == 0) {
+                *out = known[i].as;
+                return true;
+            }
+    if (class) fprintf(stderr, "--%s %s: Java classes cannot be loaded here; there are String-, Integer- and LongDecoder of org.apache.kafka.tools.api\n", option, class);
+    return !class;
+}
+
 int tool_dump(struct args *args) {
     const char *list = args_text(args, "files");
+    if (args->count + args->word_count == 0) return args_wrong(args, "This tool helps to parse a log file and dump its contents to the console, useful for debugging a seemingly corrupt log segment.");
     if (!list && !args->word_count) return args_wrong(args, "Missing required argument \"[files]\"");
     struct pool pool;
     struct dump dump;
@@ -206,6 +223,10 @@ int tool_dump(struct args *args) {
     pool_init(&pool, 0, 0);
     dump_init(&dump, io_files_real(), &pool, stdout, stderr);
     dump.decoder = decoder_asked_for(args);
+    if (!read_text(args, "key-decoder-class", &dump.key_as) || !read_text(args, "value-decoder-class", &dump.value_as)) {
+        pool_destroy(&pool);
+        return 1;
+    }
     dump.by_place = !list;
     dump.contents = !list || args_has(args, "print-data-log") || dump.decoder != DUMP_PLAIN ||
                     args_has(args, "key-decoder-class") || args_has(args, "value-decoder-class");

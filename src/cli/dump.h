@@ -20,6 +20,7 @@ int tool_dump(struct args *args);
 
 /* ---- What the tool is made of; tests call it, too. */
 
+enum dump_text { DUMP_AS_TEXT, DUMP_AS_INTEGER, DUMP_AS_LONG };
 enum dump_decoder { DUMP_PLAIN, DUMP_METADATA, DUMP_REMOTE, DUMP_GROUP, DUMP_TRANSACTION, DUMP_SHARE };
 
 struct dump {
@@ -28,6 +29,7 @@ struct dump {
     FILE *out, *warnings;          /* borrows */
     bool by_place;                 /* `moldau dump`: decoders by the file's directory, everything that can be told is told */
     enum dump_decoder decoder;     /* else this one */
+    enum dump_text key_as, value_as; /* of records that are anybody's */
     bool deep, contents;           /* a line for each record; with key and value */
     bool skip_record_metadata;
     bool sanity_only, verify_only; /* of indexes */

@@ -1,5 +1,6 @@
 /* cli/dump_record.c - what a record says: Kafka's own as JSON, anybody else's as text. */
 #include "cli/dump.h"
+#include "base/bytes.h"
 #include "wire/json.h"
 #include <ctype.h>
 #include <inttypes.h>
@@ -100,6 +101,16 @@ static void metadata_content(struct dump *dump, enum wire_log log, const struct 
     fprintf(dump->out, "\",\"version\":%d,\"data\":%s}\n", framed.version, json);
 }
 
+/* Fewer bytes than the number has are told as what they are. */
+static void plain_content(struct dump *dump, enum dump_text as, struct span bytes, uint64_t position, int64_t offset) {
+    size_t wanted = as == DUMP_AS_LONG ? 8 : 4;
+    if (as == DUMP_AS_TEXT || bytes.size < wanted) dump_bytes(dump, bytes);
+    if (as == DUMP_AS_TEXT) return;
+    if (bytes.size < wanted) dump_damage(dump, position, "record %" PRId64 ": %zu bytes are none of a number of %zu", offset, bytes.size, wanted);
+    else if (as == DUMP_AS_LONG) fprintf(dump->out, "%" PRId64, (int64_t)load_be64(bytes.data));
+    else fprintf(dump->out, "%d", (int32_t)load_be32(bytes.data));
+}
+
 void dump_record_content(struct dump *dump, enum dump_decoder decoder, const struct record *record, uint64_t position) {
     struct arena arena;
     arena_init(&arena, dump->pool, 0);
@@ -112,11 +123,11 @@ void dump_record_content(struct dump *dump, enum dump_decoder decoder, const str
     case DUMP_PLAIN:
         if (record->key.data) {
             fputs(" key: ", dump->out);
-            dump_bytes(dump, record->key);
+            plain_content(dump, dump->key_as, record->key, position, record->offset);
         }
         if (record->value.data) {
             fputs(" payload: ", dump->out);
-            dump_bytes(dump, record->value);
+            plain_content(dump, dump->value_as, record->value, position, record->offset);
         }
         fputc('\n', dump->out);
         break;

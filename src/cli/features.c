@@ -14,9 +14,8 @@ struct updates {
 
 static bool has_servers(const struct args *args) {
     if (args_has(args, "bootstrap-server") + args_has(args, "bootstrap-controller") == 1) return true;
-    args_help(args->tool, stderr);
-    if (args_has(args, "bootstrap-server")) fprintf(stderr, "kafka-features: error: argument --bootstrap-controller: not allowed with argument --bootstrap-server\n");
-    else fprintf(stderr, "You must specify either --bootstrap-controller or --bootstrap-server.\n");
+    fprintf(stderr, "Command line error: %s. Type --help for help.\n",
+            args_has(args, "bootstrap-server") ? "argument --bootstrap-controller: not allowed with argument --bootstrap-server" : "You must specify either --bootstrap-controller or --bootstrap-server.");
     return false;
 }
 
@@ -176,6 +175,8 @@ int features_version_mapping_run(struct args *args) {
     const char *name = args_text(args, "release-version");
     const struct metadata_level *level = name ? metadata_level_named(span_text(name)) : NULL;
     if (!name || (level && level->level <= MV_LATEST)) return storage_version_mapping_run(args);
-    fprintf(stderr, "Unknown release version '%s'. Supported versions are: %s to %s\n", name, metadata_level(MV_MIN)->name, metadata_level(MV_LATEST)->name);
+    fprintf(stderr, "Unknown metadata.version '%s'. Supported metadata.version are: ", name);
+    for (int16_t i = MV_MIN; i <= MV_LATEST; i++) fprintf(stderr, i == MV_MIN ? "%s" : ", %s", metadata_level(i)->name);
+    fputc('\n', stderr);
     return 1;
 }

@@ -2,6 +2,7 @@
 #include "cli/admin.h"
 #include "cli/columns.h"
 #include "cli/names.h"
+#include "cli/servers.h"
 #include "cli/tools.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -42,7 +43,7 @@ static bool add_rule(struct admin *admin, struct rules *rules, const char *spec,
         range = *end == '-';
         if (range) end = number(end + 1, &to);
     }
-    if (*end) return admin_fail(admin, NULL, "Invalid rule specification: %s", text);
+    if (*end) return admin_fail(admin, NULL, "org.apache.kafka.tools.TerseException: Invalid rule specification: %s", text);
     if (rules->count == RULES_MAX) return admin_fail(admin, NULL, "too many rules");
     struct rule *rule = &rules->list[rules->count];
     size_t name = colon ? (size_t)(colon - text) : strlen(text);
@@ -140,8 +141,10 @@ static bool run(struct admin *admin, struct rules *rules) {
 int get_offsets_run(struct args *args) {
     static struct admin admin;
     static struct rules rules;
-    if (args->count == 0) return args_wrong(args, "An interactive shell for getting topic-partition offsets.");
+    if (args->count + args->word_count == 0) return args_wrong(args, "An interactive shell for getting topic-partition offsets.");
     if (!args_has(args, "bootstrap-server")) return args_wrong(args, "Missing required argument \"[bootstrap-server]\"");
+    if (!*args_text(args, "bootstrap-server")) return args_wrong(args, "Error while validating the bootstrap address\n");
+    if (!servers_are_valid(args_text(args, "bootstrap-server"), NULL, NULL)) return args_wrong(args, "Please provide valid host:port like host1:9091,host2:9092\n");
     bool ok = admin_open(&admin, args) && run(&admin, &rules);
     fflush(stdout);
     if (!ok) fprintf(stderr, "Error occurred: %s\n", admin_cause(&admin));

@@ -607,7 +607,7 @@ static int check_options(const struct args *args) {
         {"members", "describe"}, {"verbose", "describe"}, {"offsets", "describe"}, {"state", "describe list"}, {"type", "list"}};
     static const struct { const char *option, *not_with; } never_with[] = {{"group", "all-groups"}, {"group", "list"}, {"topic", "list"}, {"topic", "describe"}};
     int count = 0;
-    if (args->count == 0) return args_wrong(args, "This tool helps to list all consumer groups, describe a consumer group, delete consumer group info, or reset consumer group offsets.");
+    if (args->count + args->word_count == 0) return args_wrong(args, "This tool helps to list all consumer groups, describe a consumer group, delete consumer group info, or reset consumer group offsets.");
     for (size_t i = 0; i < countof(only); i++)
         if (has(args, only[i].option) && !(has(args, "describe") && strstr(only[i].with, "describe")) && !(has(args, "list") && strstr(only[i].with, "list")))
             return args_wrong(args, "Option(s) [%s] are unavailable given other options on the command line", only[i].option);

@@ -201,9 +201,13 @@ static bool csv_number(const char *text, int64_t max, int64_t *out) {
     return end != text && !*end && value <= max;
 }
 
-/* The group's part of the file. Lines without a group are for the only one. */
+/* The group's part of the file. Lines without a group are for the only one that is asked for. A file with a line that is
+ * none is no plan at all, as in Kafka's tool; here it is told which. */
 static bool read_plan(struct reset *reset, struct span group, struct reset_list *out, bool *found) {
     char *text = arena_alloc(reset->admin->session.config.arena, reset->file.size + 1);
+    uint32_t groups = 0, at = 0;
+    while (args_each(reset->admin->args, "group", &at)) groups++;
+    bool one_group = groups == 1;
     if (!text) return admin_fail_memory(reset->admin);
     if (reset->file.size) memcpy(text, reset->file.data, reset->file.size);
     text[reset->file.size] = 0;
@@ -215,8 +219,12 @@ static bool read_plan(struct reset *reset, struct span group, struct reset_list 
         if (!*line || strcmp(line, "\r") == 0) continue;
         char *copy = arena_copy(reset->admin->session.config.arena, line, strlen(line) + 1);
         int count = csv_fields(line, fields), first = count - 3;
-        if (count < 3 || !csv_number(fields[first + 1], INT32_MAX, &index) || !csv_number(fields[first + 2], INT64_MAX, &offset))
-            return admin_fail(reset->admin, NULL, "%s: a line of %stopic,partition,offset is wanted, and this is none: %s", args_text(reset->admin->args, "from-file"), count == 4 ? "group," : "", copy ? copy : "");
+        if (count < (one_group ? 3 : 4) || !csv_number(fields[first + 1], INT32_MAX, &index) || !csv_number(fields[first + 2], INT64_MAX, &offset)) {
+            fprintf(stderr, "%s: a line of %stopic,partition,offset is wanted, and this is none: %s\n", args_text(reset->admin->args, "from-file"), one_group && count != 4 ? "" : "group,", copy ? copy : "");
+            out->count = 0;
+            *found = false;
+            return true;
+        }
         if (count == 4 && !span_equal(span_text(fields[0]), group)) continue;
         if (!list_add(out, span_text(fields[first]), (int32_t)index)) return admin_fail_memory(reset->admin);
         out->rows[out->count - 1].offset = offset;
@@ -233,7 +241,7 @@ static bool read_file(struct reset *reset, const char *path) {
     uint8_t *bytes = NULL;
     if (size >= 0 && size <= PLAN_BYTES_MAX && (bytes = arena_alloc(admin_memory(reset->admin), (size_t)size + 1))) got = files.vtable->read(files.self, file, bytes, (size_t)size, 0);
     if (file) io_file_drop(file);
-    if (error || got != size) return admin_fail(reset->admin, NULL, "java.nio.file.NoSuchFileException: %s", path);
+    if (error || got != size) return admin_fail(reset->admin, NULL, "java.io.IOException: Unable to read file %s", path);
     reset->file = span_of(bytes, (size_t)size);
     return true;
 }
@@ -266,8 +274,17 @@ static bool check_valid(struct admin *admin, struct partition_row *rows, int32_t
 /* One partition's error is all partitions'. */
 static bool offsets_at(struct admin *admin, struct partition_row *rows, int32_t count, int64_t timestamp) {
     if (!admin_offsets(admin, rows, count, timestamp)) return false;
-    for (int32_t i = 0; i < count; i++)
-        if (!admin_check(admin, rows[i].error, (struct span){0})) return false;
+    for (int32_t i = 0; i < count; i++) {
+        if (!rows[i].error) continue;
+        struct span name = rows[i].topic;
+        if (rows[i].error == KAFKA_UNKNOWN_TOPIC_OR_PARTITION)
+            return admin_fail(admin, NULL, "java.util.concurrent.ExecutionException: org.apache.kafka.common.errors.UnknownTopicOrPartitionException: Failed to fetch metadata for partition %s "
+                              "because metadata for topic `%.*s` could not be found", told(admin, &rows[i]), (int)name.size, (const char *)name.data);
+        if (admin_check(admin, rows[i].error, (struct span){0})) continue;
+        const char *cause = cell_text(admin_memory(admin), "%s", admin_cause(admin));
+        admin_forgive(admin);
+        return admin_fail(admin, NULL, "java.util.concurrent.ExecutionException: %s", cause);
+    }
     return true;
 }
 
@@ -287,7 +304,7 @@ static bool keep_in_range(struct admin *admin, struct partition_row *rows, int32
         bool high = rows[i].offset > ends[i].offset, low = !high && rows[i].offset < starts[i].offset;
         if (!high && !low) continue;
         int64_t to = high ? ends[i].offset : starts[i].offset;
-        fprintf(stderr, "WARN New offset (%lld) is %s offset for topic partition %s. Value will be set to %lld.\n", (long long)rows[i].offset,
+        fprintf(stderr, "WARN New offset (%lld) is %s offset for topic partition %s. Value will be set to %lld\n", (long long)rows[i].offset,
                 high ? "higher than latest" : "lower than earliest", told(admin, &rows[i]), (long long)to);
         rows[i].offset = to;
     }
@@ -358,7 +375,7 @@ static bool find_offsets(struct reset *reset, struct span group, struct reset_li
     }
     bool found = false;
     if (!read_plan(reset, group, list, &found)) return false;
-    if (!found) printf("\nError: No reset plan for group %.*s found.\n", (int)group.size, (const char *)group.data);
+    if (!found) printf("\nError: No reset plan for group %.*s found\n", (int)group.size, (const char *)group.data);
     return keep_in_range(admin, list->rows, list->count);
 }
 

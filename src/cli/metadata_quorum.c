@@ -265,7 +265,8 @@ int quorum_remove_controller_run(struct args *args) {
     const char *directory = args_text(args, "controller-directory-id");
     if (request.voter_id < 0) return admin_end(&admin, admin_fail(&admin, NULL, "Invalid negative --controller-id: %d", request.voter_id));
     if (!uuid_parse(directory, strlen(directory), &request.voter_directory_id))
-        return admin_end(&admin, admin_fail(&admin, NULL, "Failed to parse --controller-directory-id: Input string `%s` decoded as something other than 16 bytes of base64", directory));
+        return admin_end(&admin, admin_fail(&admin, NULL, "Failed to parse --controller-directory-id: Input string `%s` decoded as %zu bytes, which is not equal to the expected 16 bytes of a base64-encoded UUID",
+                                                 directory, strlen(directory) * 3 / 4));
     if (!dry) {
         do
             if (!admin_call(&admin, CLIENT_ANY, API_REMOVE_RAFT_VOTER, 0, "removeRaftVoter", &request, &response)) return admin_end(&admin, false);

@@ -82,7 +82,7 @@ const char *names_re2_problem(const char *pattern) {
     static const struct { int from, to; const char *said; } problems[] = {
         {PCRE2_ERROR_END_BACKSLASH, PCRE2_ERROR_END_BACKSLASH, "trailing backslash at end of expression"}, {PCRE2_ERROR_UNKNOWN_ESCAPE, PCRE2_ERROR_UNKNOWN_ESCAPE, "invalid escape sequence"},
         {PCRE2_ERROR_QUANTIFIER_OUT_OF_ORDER, PCRE2_ERROR_QUANTIFIER_TOO_BIG, "invalid repeat count"}, {PCRE2_ERROR_MISSING_SQUARE_BRACKET, PCRE2_ERROR_MISSING_SQUARE_BRACKET, "missing closing ]"},
-        {PCRE2_ERROR_CLASS_RANGE_ORDER, PCRE2_ERROR_CLASS_RANGE_ORDER, "invalid character class range"}, {PCRE2_ERROR_QUANTIFIER_INVALID, PCRE2_ERROR_QUANTIFIER_INVALID, "missing argument to repetition operator"},
+        {PCRE2_ERROR_MALFORMED_UNICODE_PROPERTY, PCRE2_ERROR_UNKNOWN_UNICODE_PROPERTY, "invalid character class range"}, {PCRE2_ERROR_CLASS_RANGE_ORDER, PCRE2_ERROR_CLASS_RANGE_ORDER, "invalid character class range"}, {PCRE2_ERROR_QUANTIFIER_INVALID, PCRE2_ERROR_QUANTIFIER_INVALID, "missing argument to repetition operator"},
         {PCRE2_ERROR_MISSING_CLOSING_PARENTHESIS, PCRE2_ERROR_MISSING_CLOSING_PARENTHESIS, "missing closing )"}, {PCRE2_ERROR_UNMATCHED_CLOSING_PARENTHESIS, PCRE2_ERROR_UNMATCHED_CLOSING_PARENTHESIS, "regexp/syntax: internal error"},
     };
     int error;

@@ -138,7 +138,7 @@ static void print_man_options(const struct tool *tool, FILE *out) {
         fputs("\\-\\-", out);
         print_roff(option->name, out);
         if (option->kind != OPTION_FLAG) {
-            static const char *const kinds[] = {"", "text", "text", "text", "number", "number"};
+            static const char *const kinds[] = {"", "text", "text", "text", "text", "number", "number"};
             fprintf(out, " \\fI");
             print_roff(option->argument[0] ? option->argument : kinds[option->kind], out);
             fprintf(out, "\\fR");

@@ -1,7 +1,10 @@
 #include "cli/record_text.h"
 #include "base/bytes.h"
 #include "cli/properties.h"
+#include <ctype.h>
 #include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct span text_of(const struct config_values *properties, const char *name, const char *preset) {
@@ -103,7 +106,7 @@ static bool kind_of(const struct config_values *properties, const char *name, en
     static const struct { const char *class; enum record_text_kind kind; } known[] = {
         {"StringDeserializer", RECORD_TEXT_BYTES}, {"ByteArrayDeserializer", RECORD_TEXT_BYTES}, {"BytesDeserializer", RECORD_TEXT_BYTES},
         {"ShortDeserializer", RECORD_TEXT_SHORT}, {"IntegerDeserializer", RECORD_TEXT_INTEGER}, {"LongDeserializer", RECORD_TEXT_LONG},
-        {"BooleanDeserializer", RECORD_TEXT_BOOLEAN},
+        {"BooleanDeserializer", RECORD_TEXT_BOOLEAN}, {"DoubleDeserializer", RECORD_TEXT_DOUBLE}, {"FloatDeserializer", RECORD_TEXT_FLOAT}, {"UUIDDeserializer", RECORD_TEXT_UUID},
     };
     static const char package[] = "org.apache.kafka.common.serialization.";
     const char *class = properties_text(properties, name);
@@ -114,7 +117,7 @@ static bool kind_of(const struct config_values *properties, const char *name, en
             *out = known[i].kind;
             return true;
         }
-    text_add(why, "%s=%s: Java classes cannot be loaded here; those of %sString, Short, Integer, Long, Boolean, ByteArray and BytesDeserializer are known", name, class, package);
+    text_add(why, "%s=%s: Java classes cannot be loaded here; those of %sString, Short, Integer, Long, Boolean, Double, Float, UUID, ByteArray and BytesDeserializer are known", name, class, package);
     return false;
 }
 
@@ -134,18 +137,70 @@ static void put(struct span bytes, FILE *out) {
     if (bytes.size) fwrite(bytes.data, 1, bytes.size, out);
 }
 
+static bool is_uuid(struct span text) {
+    if (text.size != 36) return false;
+    for (size_t i = 0; i < text.size; i++)
+        if (i == 8 || i == 13 || i == 18 || i == 23 ? text.data[i] != '-' : !isxdigit(text.data[i])) return false;
+    return true;
+}
+
+static double number_of(uint64_t bits) {
+    double number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+static float float_of(uint32_t bits) {
+    float number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+/* As Java writes it: the fewest digits that say which number it is, at least one behind the point, with an exponent where
+ * it is below 10^-3 or from 10^7 on. */
+static void put_number(double number, int digits_max, bool is_float, FILE *out) {
+    char text[40], *end;
+    int digits = 1;
+    if (isnan(number) || isinf(number)) {
+        fputs(isnan(number) ? "NaN" : number < 0 ? "-Infinity" : "Infinity", out);
+        return;
+    }
+    for (; digits <= digits_max; digits++) {
+        snprintf(text, sizeof text, "%.*e", digits - 1, number);
+        if (is_float ? strtof(text, &end) == (float)number : strtod(text, &end) == number) break;
+    }
+    char *mark = strchr(text, 'e');
+    int exponent = mark ? (int)strtol(mark + 1, NULL, 10) : 0;
+    if (number == 0 || (exponent >= -3 && exponent < 7)) {
+        int behind = digits - 1 - exponent;
+        fprintf(out, "%.*f", behind < 1 ? 1 : behind, number);
+        return;
+    }
+    if (mark) *mark = 0;
+    fprintf(out, "%s%sE%d", text, strchr(text, '.') ? "" : ".0", exponent);
+}
+
 static bool put_as(const struct record_format *format, enum record_text_kind kind, struct span bytes, FILE *out, struct text *why) {
-    static const size_t sizes[] = {[RECORD_TEXT_SHORT] = 2, [RECORD_TEXT_INTEGER] = 4, [RECORD_TEXT_LONG] = 8, [RECORD_TEXT_BOOLEAN] = 1};
+    static const size_t sizes[] = {[RECORD_TEXT_SHORT] = 2, [RECORD_TEXT_INTEGER] = 4, [RECORD_TEXT_LONG] = 8, [RECORD_TEXT_BOOLEAN] = 1, [RECORD_TEXT_DOUBLE] = 8, [RECORD_TEXT_FLOAT] = 4};
+    static const char *const classes[] = {[RECORD_TEXT_SHORT] = "ShortDeserializer", [RECORD_TEXT_INTEGER] = "IntegerDeserializer", [RECORD_TEXT_LONG] = "LongDeserializer",
+                                          [RECORD_TEXT_BOOLEAN] = "BooleanDeserializer", [RECORD_TEXT_DOUBLE] = "Deserializer", [RECORD_TEXT_FLOAT] = "Deserializer"};
     if (!bytes.data || kind == RECORD_TEXT_BYTES) {
         put(bytes.data ? bytes : format->null_literal, out);
         return true;
     }
+    if (kind == RECORD_TEXT_UUID) {
+        if (!is_uuid(bytes)) text_add(why, "org.apache.kafka.common.errors.SerializationException: Error parsing data into UUID");
+        for (size_t i = 0; !why->size && i < bytes.size; i++) fputc(tolower(bytes.data[i]), out);
+        return why->size == 0;
+    }
     if (bytes.size != sizes[kind]) {
-        text_add(why, "Size of data received by the deserializer is not %zu", sizes[kind]);
+        text_add(why, "org.apache.kafka.common.errors.SerializationException: Size of data received by %s is not %zu", classes[kind], sizes[kind]);
         return false;
     }
     if (kind == RECORD_TEXT_SHORT) fprintf(out, "%d", (int16_t)load_be16(bytes.data));
     else if (kind == RECORD_TEXT_INTEGER) fprintf(out, "%d", (int32_t)load_be32(bytes.data));
+    else if (kind == RECORD_TEXT_DOUBLE) put_number(number_of(load_be64(bytes.data)), 17, false, out);
+    else if (kind == RECORD_TEXT_FLOAT) put_number((double)float_of(load_be32(bytes.data)), 9, true, out);
     else if (kind == RECORD_TEXT_LONG) fprintf(out, "%" PRId64, (int64_t)load_be64(bytes.data));
     else fputs(bytes.data[0] ? "true" : "false", out);
     return true;

@@ -24,7 +24,7 @@ must_use bool line_reader_init(struct line_reader *reader, const struct config_v
 must_use bool line_parse(const struct line_reader *reader, struct span line, uint64_t number, struct line_record *out, struct text *why);
 
 /* ---- a record -> text */
-enum record_text_kind { RECORD_TEXT_BYTES, RECORD_TEXT_SHORT, RECORD_TEXT_INTEGER, RECORD_TEXT_LONG, RECORD_TEXT_BOOLEAN };
+enum record_text_kind { RECORD_TEXT_BYTES, RECORD_TEXT_SHORT, RECORD_TEXT_INTEGER, RECORD_TEXT_LONG, RECORD_TEXT_BOOLEAN, RECORD_TEXT_DOUBLE, RECORD_TEXT_FLOAT, RECORD_TEXT_UUID };
 struct record_format {
     bool timestamp, key, offset, epoch, partition, headers, value;
     struct span key_separator, line_separator, headers_separator, null_literal;

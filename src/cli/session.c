@@ -1,5 +1,7 @@
 #include "cli/session.h"
 #include "cli/properties.h"
+#include "cli/servers.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +16,12 @@ bool session_open(struct session *session, const char *bootstrap, const char *co
     session->timeout_ms = API_TIMEOUT_MS;
     if (config_path && !properties_read_file(&session->config, config_path, why)) return false;
     if (!properties_check_security(&session->config, why)) return false;
+    if (!servers_check(bootstrap, why)) {
+        fprintf(stderr, "%s\n", why->bytes); /* the cause of what Kafka's tools then say */
+        text_reset(why);
+        text_add(why, "Failed to create new KafkaAdminClient");
+        return false;
+    }
     const char *timeout = properties_text(&session->config, "default.api.timeout.ms");
     if (timeout && atoll(timeout) > 0) session->timeout_ms = atoll(timeout);
     struct pool *pools[1] = {&session->pool};

@@ -47,7 +47,7 @@ static bool find_topics(struct run *run, bool missing_is_fine) {
     const char *pattern = args_text(run->args, "topic"), *id_text = args_text(run->args, "topic-id");
     struct uuid id = {{0}};
     if (id_text && !uuid_parse(id_text, strlen(id_text), &id)) {
-        text_add(&run->admin.why, "Input string `%s` is not the base64 text of a UUID of 16 bytes.", id_text);
+        text_add(&run->admin.why, "Input string `%s` decoded as %zu bytes, which is not equal to the expected 16 bytes of a base64-encoded UUID", id_text, strlen(id_text) * 3 / 4);
         return false;
     }
     bool by_id = !uuid_is_zero(id);
@@ -407,7 +407,9 @@ static int check_options(const struct args *args) {
 }
 
 int topics_run(struct args *args) {
-    if (args->count == 0) return args_wrong(args, "Create, delete, describe, or change a topic.");
+    if (args->count + args->word_count == 0) return args_wrong(args, "Create, delete, describe, or change a topic.");
+    if (args_has(args, "delete-config"))
+        fprintf(stderr, "delete-config option is no longer supported and deprecated since version 4.0. The config will be fully removed in future releases.\n");
     int wrong = check_options(args);
     if (wrong) return wrong;
     struct run *run = calloc(1, sizeof *run);
