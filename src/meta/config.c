@@ -11,10 +11,13 @@
 #define ONE_OF(list) (CHECK_ONE_OF, 0, 0, 0, list)
 #define ONE_OF_ANY_CASE(list) (CHECK_ONE_OF_ANY_CASE, 0, 0, 0, list)
 #define LIST_OF(list) (CHECK_LIST_OF, 0, 0, 0, list)
+#define SOME_OF(list) (CHECK_SOME_OF, 0, 0, 0, list)
 #define NOT_NULL (CHECK_NOT_NULL, 0, 0, 0, NULL)
 #define NOT_EMPTY (CHECK_NOT_EMPTY, 0, 0, 0, NULL)
 #define THROTTLED (CHECK_THROTTLED, 0, 0, 0, NULL)
 #define OFFSET_RESET (CHECK_OFFSET_RESET, 0, 0, 0, NULL)
+#define SERVERS (CHECK_SERVERS, 0, 0, 0, NULL)
+#define VOTERS (CHECK_VOTERS, 0, 0, 0, NULL)
 #define VALID(check_, low_, high_, also_, allowed_) .check = check_, .low = low_, .high = high_, .also = also_, .allowed = allowed_
 enum { INTERNAL = 1, NO_EFFECT = 2 };
 static const char required_mark[] = "(required)";
@@ -93,6 +96,7 @@ bool config_parse_double(struct span text, double *out) {
     if (at < end && *at == '.')
         for (at++; at < end && *at >= '0' && *at <= '9'; at++, digits = true, scale--) v = v * 10 + (*at - '0');
     if (!digits) return false;
+    if (at < end && (end[-1] == 'd' || end[-1] == 'D' || end[-1] == 'f' || end[-1] == 'F')) end--; /* as in Java's own text */
     if (at < end && (*at == 'e' || *at == 'E')) {
         int64_t exponent;
         if (!config_parse_integer((struct span){at + 1, (size_t)(end - at - 1)}, &exponent) || at[1] <= ' ') return false;
@@ -171,6 +175,14 @@ static bool in_range(const struct config_key *key, struct span value, double num
     return wrong(key, value, why, words);
 }
 
+/* Of a list that is not empty itself; one comma makes two items. */
+static bool has_empty_item(struct span list) {
+    struct span text = trimmed(list);
+    for (struct span one; config_list_next(&list, &one);)
+        if (one.size == 0) return true;
+    return text.size > 0 && text.data[text.size - 1] == ',';
+}
+
 static bool fits_type(const struct config_key *key, struct span value, struct text *why) {
     int64_t number;
     double real;
@@ -192,7 +204,9 @@ static bool fits_type(const struct config_key *key, struct span value, struct te
     case CONFIG_TYPE_DOUBLE:
         if (!config_parse_double(value, &real)) return wrong(key, value, why, "a number is wanted");
         return in_range(key, value, real, why);
-    case CONFIG_TYPE_STRING: case CONFIG_TYPE_LIST: case CONFIG_TYPE_CLASS: case CONFIG_TYPE_PASSWORD:
+    case CONFIG_TYPE_LIST:
+        return key->check == CHECK_THROTTLED || !has_empty_item(value) || wrong(key, value, why, "an item of the list is empty");
+    case CONFIG_TYPE_STRING: case CONFIG_TYPE_CLASS: case CONFIG_TYPE_PASSWORD:
         return true;
     }
     never("a type of config that is not in the list");
@@ -227,6 +241,60 @@ static bool are_throttled_replicas(struct span value) {
     return true;
 }
 
+/* host:port, the host of IPv6 in brackets, and whatever stands before it (PLAINTEXT://). */
+static bool is_server(struct span text) {
+    size_t at = text.size;
+    while (at > 0 && text.data[at - 1] >= '0' && text.data[at - 1] <= '9') at--;
+    int64_t port;
+    return at > 0 && text.data[at - 1] == ':' && config_parse_integer((struct span){text.data + at, text.size - at}, &port) && port <= INT32_MAX;
+}
+
+static bool are_servers(struct span value, bool with_ids) {
+    for (struct span one; config_list_next(&value, &one);) {
+        const uint8_t *sign = with_ids && one.size ? memchr(one.data, '@', one.size) : NULL;
+        int64_t id;
+        if (with_ids && (!sign || !config_parse_integer((struct span){one.data, (size_t)(sign - one.data)}, &id) || id < INT32_MIN || id > INT32_MAX)) return false;
+        if (sign) one = (struct span){sign + 1, one.size - (size_t)(sign + 1 - one.data)};
+        if (!is_server(one)) return false;
+    }
+    return true;
+}
+
+static bool takes(struct span *text, const char *letters) {
+    if (text->size == 0 || !strchr(letters, text->data[0]) || !text->data[0]) return false;
+    text->data++, text->size--;
+    return true;
+}
+
+/* ISO 8601 as Java reads it: PnDTnHnMn.nS, each part there at most once and one of them at least, T only before a part; not
+ * below zero as a whole (each part may be). */
+static bool is_duration(struct span text) {
+    static const struct { const char *letter; int64_t seconds; } parts[] = {{"dD", 86400}, {"hH", 3600}, {"mM", 60}, {"sS", 1}};
+    bool negative = text.size && text.data[0] == '-', in_time = false, any = false;
+    int64_t sum = 0;
+    (void)takes(&text, "+-");
+    if (!takes(&text, "pP")) return false;
+    for (size_t next = 0; text.size > 0; any = true) {
+        if (!in_time && takes(&text, "tT")) {
+            in_time = true;
+            if (next == 0) next = 1;
+        }
+        size_t digits = text.size && (text.data[0] == '-' || text.data[0] == '+'), fraction = 0;
+        while (digits < text.size && text.data[digits] >= '0' && text.data[digits] <= '9') digits++;
+        int64_t number;
+        if (!config_parse_integer((struct span){text.data, digits}, &number) || text.data[0] == ' ') return false;
+        text.data += digits, text.size -= digits;
+        bool has_point = takes(&text, ".,");
+        while (has_point && takes(&text, "0123456789")) fraction++;
+        while (next < countof(parts) && !takes(&text, parts[next].letter)) next++;
+        if (next == countof(parts) || (next == 0) == in_time || (has_point && next != 3) || fraction > 9) return false;
+        int64_t seconds;
+        if (__builtin_mul_overflow(number, parts[next].seconds, &seconds) || __builtin_add_overflow(sum, seconds, &sum)) return false;
+        next++;
+    }
+    return any && (negative ? sum <= 0 : sum >= 0);
+}
+
 bool config_validate(const struct config_key *key, struct span value, struct text *why) {
     if (!value.data) {
         if (key->check == CHECK_NOT_NULL || (key->check != CHECK_ANY && is_number_type(key->type) && key->default_text) || config_is_required(key))
@@ -241,17 +309,20 @@ bool config_validate(const struct config_key *key, struct span value, struct tex
         return trimmed(value).size > 0 || wrong(key, value, why, "it must not be empty");
     case CHECK_ONE_OF: case CHECK_ONE_OF_ANY_CASE:
         return is_one_of(key, trimmed(value)) || wrong_choice(key, value, why);
-    case CHECK_LIST_OF:
+    case CHECK_SOME_OF: case CHECK_LIST_OF:
         for (struct span rest = value, one; config_list_next(&rest, &one);)
             if (!is_one_of(key, one)) return wrong_choice(key, value, why);
-        value = trimmed(value);
-        return value.size == 0 || value.data[value.size - 1] != ',' || wrong_choice(key, value, why); /* an empty item at the end */
+        return key->check == CHECK_LIST_OF || trimmed(value).size > 0 || wrong_choice(key, value, why);
     case CHECK_THROTTLED:
         return are_throttled_replicas(value) || wrong(key, value, why, "allowed are *, or a list of partition:broker");
+    case CHECK_SERVERS:
+        return are_servers(value, false) || wrong(key, value, why, "a list of host:port is wanted");
+    case CHECK_VOTERS:
+        return are_servers(value, true) || wrong(key, value, why, "a list of id@host:port is wanted");
     case CHECK_OFFSET_RESET: {
-        struct span text = trimmed(value), by = SPAN_LITERAL("by_duration:P");
-        if (equal_any_case(text, SPAN_LITERAL("latest")) || equal_any_case(text, SPAN_LITERAL("earliest"))) return true;
-        return (text.size > by.size && equal_any_case((struct span){text.data, by.size}, by)) ||
+        struct span text = trimmed(value), by = SPAN_LITERAL("by_duration:");
+        if (span_equal(text, SPAN_LITERAL("latest")) || span_equal(text, SPAN_LITERAL("earliest"))) return true;
+        return (text.size > by.size && memcmp(text.data, by.data, by.size) == 0 && is_duration((struct span){text.data + by.size, text.size - by.size})) ||
                wrong(key, value, why, "allowed are latest, earliest and by_duration: with a duration, like by_duration:PT1H");
     }
     }
@@ -303,6 +374,8 @@ static struct span set_in_image(const struct config_view *view, enum config_reso
 /* At one level of a broker's key: set for the broker, for all, in the file, or the default. */
 static struct span broker_value_at(const struct config_view *view, const struct config_key *key, enum config_source source) {
     struct span value = {0};
+    bool edited = view->edits && source == (view->edits_for_one ? SOURCE_DYNAMIC_BROKER : SOURCE_DYNAMIC_DEFAULT_BROKER);
+    if (edited && config_values_get(view->edits, span_text(key->name), &value)) return value;
     if (source == SOURCE_DYNAMIC_BROKER && view->broker >= 0 && key->mode != CONFIG_READ_ONLY) {
         char id[16];
         struct text text;

@@ -19,8 +19,8 @@ enum config_type { /* as DescribeConfigs tells them */
 enum config_mode { CONFIG_READ_ONLY, CONFIG_PER_BROKER, CONFIG_CLUSTER_WIDE };
 enum config_importance { CONFIG_HIGH, CONFIG_MEDIUM, CONFIG_LOW };
 enum config_check {
-    CHECK_ANY, CHECK_RANGE, CHECK_ONE_OF, CHECK_ONE_OF_ANY_CASE, CHECK_LIST_OF, CHECK_NOT_NULL, CHECK_NOT_EMPTY,
-    CHECK_THROTTLED, CHECK_OFFSET_RESET,
+    CHECK_ANY, CHECK_RANGE, CHECK_ONE_OF, CHECK_ONE_OF_ANY_CASE, CHECK_LIST_OF, CHECK_SOME_OF, CHECK_NOT_NULL, CHECK_NOT_EMPTY,
+    CHECK_THROTTLED, CHECK_OFFSET_RESET, CHECK_SERVERS, CHECK_VOTERS,
 };
 
 /* One row of the table. Lives for ever. */
@@ -34,7 +34,7 @@ struct config_key {
     bool no_effect;                /* known, so that files of Apache Kafka are read; nothing here follows from it */
     enum config_check check;
     double low, high, also;        /* CHECK_RANGE: low..high, or `also` */
-    const char *allowed;           /* CHECK_ONE_OF..., CHECK_LIST_OF: comma-separated */
+    const char *allowed;           /* CHECK_ONE_OF..., CHECK_LIST_OF, CHECK_SOME_OF: comma-separated */
     enum config_importance importance;
     enum config_mode mode;
     const char *synonyms;          /* broker keys, comma-separated, the strongest first; "*n" turns its unit; NULL: none */
@@ -85,6 +85,12 @@ const struct config_key *config_nearest(enum config_scope scope, struct span nam
  * (plug-ins have their own), as in Kafka. */
 must_use bool config_values_validate(const struct config_values *values, struct text *why);
 
+/* Do the values of a broker fit together? What belongs to the file alone (roles, ids) is not asked. */
+struct config_view;
+must_use bool config_fits(const struct config_view *view, struct text *why);
+must_use bool config_fits_dirs(const struct config_view *view, struct span cordoned, struct text *why); /* cordoned.log.dirs */
+bool config_list_repeats(struct span list); /* an item is there twice */
+
 /* ---- What holds */
 
 /* The ids of broker keys: KEY_num_partitions, ... */
@@ -103,6 +109,8 @@ struct config_view {
     const struct image *image;           /* borrows */
     const struct config_values *values;  /* borrows; NULL: none */
     broker_id broker;
+    const struct config_values *edits;   /* borrows; NULL: none. What would stand at the level of edits_for_one, instead of the image's */
+    bool edits_for_one;
 };
 
 enum config_source { /* as DescribeConfigs tells them */

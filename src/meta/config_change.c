@@ -79,7 +79,9 @@ static bool wants_listener(const struct config_key *key) {
 /* Kafka's pools of threads grow and shrink by at most half at a time: tools and runbooks count on the refusal. */
 static bool is_pool_size(const struct config_key *key) {
     static const enum config_id pools[] = {KEY_num_io_threads, KEY_num_network_threads, KEY_num_replica_fetchers,
-                                           KEY_num_recovery_threads_per_data_dir, KEY_background_threads, KEY_log_cleaner_threads};
+                                           KEY_num_recovery_threads_per_data_dir, KEY_background_threads, KEY_log_cleaner_threads,
+                                           KEY_remote_log_manager_copier_thread_pool_size, KEY_remote_log_manager_expiration_thread_pool_size,
+                                           KEY_remote_log_manager_follower_thread_pool_size, KEY_remote_log_reader_threads};
     for (size_t i = 0; i < countof(pools); i++)
         if (key == config_key(pools[i])) return true;
     return false;
@@ -89,29 +91,6 @@ static bool is_pool_size(const struct config_key *key) {
 bool config_is_for_one_broker(const struct config_key *key) {
     return key->mode == CONFIG_PER_BROKER && key != config_key(KEY_follower_replication_throttled_rate) &&
            key != config_key(KEY_leader_replication_throttled_rate) && key != config_key(KEY_replica_alter_log_dirs_io_max_bytes_per_second);
-}
-
-static bool is_listed(const struct config_view *view, struct span dir) {
-    return config_list_contains(config_text(view, KEY_log_dirs, NULL), dir) ||
-           (!config_text(view, KEY_log_dirs, NULL).data && config_list_contains(config_text(view, KEY_log_dir, NULL), dir));
-}
-
-static bool check_cordoned(const struct config_view *view, struct span dirs, struct text *why) {
-    bool all = false;
-    uint32_t count = 0;
-    for (struct span rest = dirs, one; config_list_next(&rest, &one); count++) {
-        if (span_equal(one, SPAN_LITERAL("*"))) {
-            all = true;
-        } else if (!is_listed(view, one)) {
-            text_add(why, "cordoned.log.dirs: %.*s is not one of log.dirs", (int)(one.size < 128 ? one.size : 128), (const char *)one.data);
-            return false;
-        }
-    }
-    if (all && count > 1) {
-        text_add(why, "cordoned.log.dirs: * stands for all directories, nothing else may stand beside it");
-        return false;
-    }
-    return true;
 }
 
 bool config_check_trace(const struct config_key *key, struct span value, struct text *why) {
@@ -130,18 +109,23 @@ bool config_check_trace(const struct config_key *key, struct span value, struct 
     return false;
 }
 
-/* host:number, ... */
+/* host:number, ...; a host is made of letters, digits and what addresses are made of. */
 static bool are_overrides(struct span list) {
     for (struct span one; config_list_next(&list, &one);) {
         const uint8_t *colon = one.size ? memrchr(one.data, ':', one.size) : NULL;
         int64_t number;
+        if (one.size == 0) continue; /* as in Kafka */
         if (!colon || colon == one.data || !config_parse_integer((struct span){colon + 1, one.size - (size_t)(colon + 1 - one.data)}, &number)) return false;
+        for (const uint8_t *at = one.data; at < colon; at++) {
+            bool is_letter = (*at | 32) >= 'a' && (*at | 32) <= 'z';
+            if (!is_letter && !(*at >= '0' && *at <= '9') && !strchr(".:-_%[]", *at)) return false;
+        }
     }
     return true;
 }
 
 /* What Kafka asks of a few keys besides their range. */
-static bool check_alone(const struct config_view *view, const struct config_key *key, struct span value, struct text *why) {
+static bool check_alone(const struct config_key *key, struct span value, struct text *why) {
     int64_t number = -1;
     bool is_number = config_parse_integer(value, &number);
     if (!config_check_trace(key, value, why)) return false;
@@ -149,73 +133,77 @@ static bool check_alone(const struct config_view *view, const struct config_key 
         text_add(why, "%s: a list of host:number is wanted", key->name);
         return false;
     }
-    if (key == config_key(KEY_max_connections) && is_number && number <= 0) {
+    if ((key == config_key(KEY_max_connections) || key == config_key(KEY_max_connection_creation_rate)) && is_number && number <= 0) {
         text_add(why, "%s is %lld: without connections nobody could change it back", key->name, (long long)number);
         return false;
     }
-    if (key == config_key(KEY_max_connections_per_ip) && is_number && number == 0 && config_text(view, KEY_max_connections_per_ip_overrides, NULL).size == 0) {
-        text_add(why, "%s can be 0 only where max.connections.per.ip.overrides lets somebody in", key->name);
-        return false;
-    }
-    if (key == config_key(KEY_log_cleaner_dedupe_buffer_size) && is_number && number / config_number(view, KEY_log_cleaner_threads) < 1 << 20) {
-        text_add(why, "%s is %lld: each of the cleaner's threads needs 1048576 at least", key->name, (long long)number);
+    if (key->type == CONFIG_TYPE_LIST && key != config_key(KEY_config_providers) && config_list_repeats(value)) {
+        text_add(why, "%s is \"%.*s\": nothing may be there twice", key->name, (int)(value.size < 128 ? value.size : 128), (const char *)value.data);
         return false;
     }
     return true;
 }
 
-/* The value that the key gets: is it one that it may have, and that this process can change to? */
-static bool check_value(const struct config_view *view, bool for_one, const struct config_key *key, struct span value, struct text *why) {
+/* Is the value one that the key may have, and that this process can change to? */
+static bool check_value(const struct config_key *key, struct span value, struct text *why) {
     if (!config_validate(key, value, why)) return false;
     if (key == config_key(KEY_listeners) || key == config_key(KEY_listener_security_protocol_map)) {
         text_add(why, "%s cannot be changed at run time: change the file and start again", key->name);
         return false;
     }
-    bool names_class = key->type == CONFIG_TYPE_CLASS || key == config_key(KEY_metric_reporters) || key == config_key(KEY_config_providers);
-    if (names_class && value.size && !span_equal(value, config_default(key))) {
+    struct span rest = value, one;
+    bool names_class = key->type == CONFIG_TYPE_CLASS ? value.size > 0 : key == config_key(KEY_metric_reporters) && config_list_next(&rest, &one);
+    if (names_class && !span_equal(value, config_default(key))) {
         text_add(why, "%s: no class of the JVM can be loaded here", key->name);
         return false;
     }
-    if (!check_alone(view, key, value, why)) return false;
-    if (key == config_key(KEY_cordoned_log_dirs)) return check_cordoned(view, value, why);
-    int64_t after, now = config_number(view, (enum config_id)(key - config_key(0)));
-    if (for_one && is_pool_size(key) && config_parse_integer(value, &after) && now > 0 && (after > now * 2 || after < now / 2)) {
-        text_add(why, "%s is %lld now: at one time it can at most be doubled or halved, not become %lld", key->name, (long long)now, (long long)after);
+    return check_alone(key, value, why);
+}
+
+static bool may_become(const struct config_view *before, const struct config_view *after, const struct config_key *key, struct text *why) {
+    if (!is_pool_size(key)) return true;
+    enum config_id id = (enum config_id)(key - config_key(0));
+    int64_t now = config_number(before, id), then = config_number(after, id);
+    if (now <= 0 || (then <= now * 2 && then >= now / 2)) return true;
+    text_add(why, "%s is %lld now: at one time it can at most be doubled or halved, not become %lld", key->name, (long long)now, (long long)then);
+    return false;
+}
+
+static bool is_edited(const struct config_view *after, enum config_id id) {
+    struct span value;
+    return config_values_get(after->edits, span_text(config_key(id)->name), &value);
+}
+
+static int64_t retention_ms(const struct config_view *view) {
+    int64_t all = config_number(view, KEY_log_retention_ms), minutes = config_number(view, KEY_log_retention_minutes);
+    if (all != INT64_MIN) return all;
+    if (__builtin_mul_overflow(minutes != INT64_MIN ? minutes : config_number(view, KEY_log_retention_hours), minutes != INT64_MIN ? 60000 : 3600000, &all)) all = INT64_MAX;
+    return all;
+}
+
+/* What is kept here of a tiered log is a part of all that is kept, and what waits to be copied a part of that. -2: all of it. */
+static bool check_tiers(const struct config_view *after, struct text *why) {
+    int64_t local = config_number(after, KEY_log_local_retention_ms), all = retention_ms(after), lag = config_number(after, KEY_log_remote_copy_lag_ms);
+    bool has_edit = is_edited(after, KEY_log_local_retention_ms) || is_edited(after, KEY_log_retention_ms);
+    if (has_edit && local != -2 && all >= 0 && (local < 0 || local > all)) {
+        text_add(why, "log.local.retention.ms is %lld: it must not be above log.retention.ms, which is %lld", (long long)local, (long long)all);
+        return false;
+    }
+    if (local == -2) local = all;
+    if ((has_edit || is_edited(after, KEY_log_remote_copy_lag_ms)) && local >= 0 && lag > local) {
+        text_add(why, "log.remote.copy.lag.ms is %lld: it must not be above what log.local.retention.ms says, %lld", (long long)lag, (long long)local);
         return false;
     }
     return true;
 }
 
-/* What a key's number would be with the edits. */
-static int64_t number_after(const struct config_view *view, enum config_id id, const struct config_edit *edits, uint32_t count) {
-    int64_t number = config_number(view, id);
-    for (uint32_t i = 0; i < count; i++)
-        if (edits[i].op == CONFIG_SET && span_equal(edits[i].name, span_text(config_key(id)->name))) (void)config_parse_integer(edits[i].value, &number);
-    return number;
-}
-
-static bool is_edited(enum config_id id, const struct config_edit *edits, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++)
-        if (span_equal(edits[i].name, span_text(config_key(id)->name))) return true;
-    return false;
-}
-
-/* What is kept here of a tiered log is a part of all that is kept. -2: all of it. */
-static bool check_local_retention(const struct config_view *view, const struct config_edit *edits, uint32_t count, struct text *why) {
-    if (!is_edited(KEY_log_local_retention_ms, edits, count) && !is_edited(KEY_log_retention_ms, edits, count)) return true;
-    int64_t local = number_after(view, KEY_log_local_retention_ms, edits, count), all = number_after(view, KEY_log_retention_ms, edits, count);
-    if (all == INT64_MIN) { /* minutes, then hours, say it */
-        int64_t minutes = config_number(view, KEY_log_retention_minutes), hours = config_number(view, KEY_log_retention_hours);
-        bool by_minutes = minutes != INT64_MIN;
-        if (__builtin_mul_overflow(by_minutes ? minutes : hours, by_minutes ? 60000 : 3600000, &all)) all = INT64_MAX;
-    }
-    if (local == -2 || all < 0 || (local >= 0 && local <= all)) return true;
-    text_add(why, "log.local.retention.ms is %lld: it must not be above log.retention.ms, which is %lld", (long long)local, (long long)all);
-    return false;
-}
-
 enum config_verdict config_check_broker(const struct config_view *view, bool for_one, const struct config_edit *edits, uint32_t count,
                                         struct arena *arena, struct text *why) {
+    struct config_values values;
+    struct config_view after = *view;
+    config_values_init(&values, arena);
+    after.edits = &values;
+    after.edits_for_one = for_one;
     for (uint32_t i = 0; i < count; i++) {
         const struct config_edit *edit = &edits[i];
         if (edit->op == CONFIG_DELETE) continue; /* taking back is always possible */
@@ -250,9 +238,12 @@ enum config_verdict config_check_broker(const struct config_view *view, bool for
             value = config_list_edit(arena, set ? set->value : config_default(key), edit->value, edit->op == CONFIG_APPEND);
             if (!value.data) return CONFIG_NO_MEMORY;
         }
-        if (!check_value(view, for_one, key, value, why)) return CONFIG_REFUSED;
+        if (!check_value(key, value, why)) return CONFIG_REFUSED;
+        if (config_values_set(&values, span_text(key->name), value)) return CONFIG_NO_MEMORY;
+        if (!may_become(view, &after, key, why)) return CONFIG_REFUSED;
     }
-    return !for_one || check_local_retention(view, edits, count, why) ? CONFIG_FINE : CONFIG_REFUSED;
+    if (values.count == 0) return CONFIG_FINE;
+    return config_fits(&after, why) && check_tiers(&after, why) ? CONFIG_FINE : CONFIG_REFUSED;
 }
 
 /* ---- groups: what each may have lies between what the brokers allow */
@@ -296,6 +287,10 @@ bool config_check_group(const struct config_view *view, const struct config_valu
     }
     if (config_values_get(values, SPAN_LITERAL("streams.assignor.name"), &value) && !config_list_contains(config_text(view, KEY_group_streams_assignors, NULL), value)) {
         text_add(why, "streams.assignor.name: %.*s is not one of group.streams.assignors", (int)(value.size < 128 ? value.size : 128), (const char *)value.data);
+        return false;
+    }
+    if (config_values_get(values, SPAN_LITERAL("streams.rack.aware.assignment.tags"), &value) && config_list_repeats(value)) {
+        text_add(why, "streams.rack.aware.assignment.tags: a tag is there twice");
         return false;
     }
     if (config_values_get(values, SPAN_LITERAL("errors.deadletterqueue.topic.name"), &value) && value.size >= 2 && memcmp(value.data, "__", 2) == 0) {

@@ -218,41 +218,8 @@ enum err config_values_read(struct config_values *values, struct span file, stru
 
 /* ---- does it all fit together? */
 
-/* The first key must not be above the second. */
-struct pair { enum config_id low, high; };
-static const struct pair ordered[] = {
-    {KEY_replica_fetch_wait_max_ms, KEY_replica_socket_timeout_ms},
-    {KEY_replica_fetch_wait_max_ms, KEY_replica_lag_time_max_ms},
-    {KEY_group_min_session_timeout_ms, KEY_group_max_session_timeout_ms},
-    {KEY_group_consumer_min_session_timeout_ms, KEY_group_consumer_session_timeout_ms},
-    {KEY_group_consumer_session_timeout_ms, KEY_group_consumer_max_session_timeout_ms},
-    {KEY_group_consumer_min_heartbeat_interval_ms, KEY_group_consumer_heartbeat_interval_ms},
-    {KEY_group_consumer_heartbeat_interval_ms, KEY_group_consumer_max_heartbeat_interval_ms},
-    {KEY_group_share_min_session_timeout_ms, KEY_group_share_session_timeout_ms},
-    {KEY_group_share_session_timeout_ms, KEY_group_share_max_session_timeout_ms},
-    {KEY_group_share_min_heartbeat_interval_ms, KEY_group_share_heartbeat_interval_ms},
-    {KEY_group_share_heartbeat_interval_ms, KEY_group_share_max_heartbeat_interval_ms},
-    {KEY_group_share_min_record_lock_duration_ms, KEY_group_share_record_lock_duration_ms},
-    {KEY_group_share_record_lock_duration_ms, KEY_group_share_max_record_lock_duration_ms},
-    {KEY_group_streams_min_session_timeout_ms, KEY_group_streams_session_timeout_ms},
-    {KEY_group_streams_session_timeout_ms, KEY_group_streams_max_session_timeout_ms},
-    {KEY_group_streams_min_heartbeat_interval_ms, KEY_group_streams_heartbeat_interval_ms},
-    {KEY_group_streams_heartbeat_interval_ms, KEY_group_streams_max_heartbeat_interval_ms},
-    {KEY_log_cleaner_min_compaction_lag_ms, KEY_log_cleaner_max_compaction_lag_ms},
-};
-
-static bool validate_roles(const struct config_view *view, struct text *why) {
-    struct span roles = config_text(view, KEY_process_roles, NULL), listeners = config_text(view, KEY_controller_listener_names, NULL), one;
-    struct span rest = roles;
-    if (!config_list_next(&rest, &one)) {
-        text_add(why, "process.roles is empty: allowed are broker, controller, and both");
-        return false;
-    }
-    rest = listeners;
-    if (!config_list_next(&rest, &one)) {
-        text_add(why, "controller.listener.names is empty: at least one listener's name is wanted");
-        return false;
-    }
+static bool validate_quorum(const struct config_view *view, struct text *why) {
+    struct span one;
     struct span voters = config_text(view, KEY_controller_quorum_voters, NULL), bootstrap = config_text(view, KEY_controller_quorum_bootstrap_servers, NULL);
     if (!config_list_next(&voters, &one) && !config_list_next(&bootstrap, &one)) {
         text_add(why, "controller.quorum.bootstrap.servers and controller.quorum.voters are both empty: one of them must name the controllers");
@@ -291,21 +258,7 @@ bool config_values_validate(const struct config_values *values, struct text *why
         text_add(why, "%s is missing: it has no default and must be given", key->name);
         return false;
     }
-    if (!validate_roles(&view, why)) return false;
-    for (size_t i = 0; i < countof(ordered); i++) {
-        int64_t low = config_number(&view, ordered[i].low), high = config_number(&view, ordered[i].high);
-        if (low <= high) continue;
-        text_add(why, "%s is %lld: it must not be above %s, which is %lld", config_key(ordered[i].low)->name, (long long)low,
-                 config_key(ordered[i].high)->name, (long long)high);
-        return false;
-    }
-    int64_t heartbeat = config_number(&view, KEY_broker_heartbeat_interval_ms), session = config_number(&view, KEY_broker_session_timeout_ms);
-    if (heartbeat * 2 > session) {
-        text_add(why, "broker.heartbeat.interval.ms is %lld: at most half of broker.session.timeout.ms is allowed, which is %lld",
-                 (long long)heartbeat, (long long)session);
-        return false;
-    }
-    return true;
+    return validate_quorum(&view, why) && config_fits(&view, why);
 }
 
 /* ---- what is worth a warning */
@@ -369,4 +322,9 @@ void config_values_warn(const struct config_values *values, struct text *lines) 
         else if (key->no_effect && !span_equal(entry->value, config_default(key)))
             text_add(lines, "%s has no effect here: %s\n", key->name, strncmp(key->doc, "Known so", 8) == 0 ? "it names something of the JVM." : key->doc);
     }
+    struct config_view view = {.values = values, .broker = -1};
+    int64_t heartbeat = config_number(&view, KEY_broker_heartbeat_interval_ms), session = config_number(&view, KEY_broker_session_timeout_ms);
+    if (heartbeat > session / 2 && lines->size + LINE_BYTES_MAX < lines->capacity) /* Kafka starts all the same, and says so */
+        text_add(lines, "broker.heartbeat.interval.ms is %lld, more than half of broker.session.timeout.ms, which is %lld: a broker may be fenced between two heartbeats\n",
+                 (long long)heartbeat, (long long)session);
 }

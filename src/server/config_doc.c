@@ -40,10 +40,12 @@ static void valid(FILE *out, const struct config_key *key) {
         if (key->also < key->low || key->also > key->high) fprintf(out, ", or %.10g", key->also);
         return;
     case CHECK_ONE_OF: case CHECK_ONE_OF_ANY_CASE: list(out, key->allowed); return;
-    case CHECK_LIST_OF: fputs("any of ", out); list(out, key->allowed); return;
+    case CHECK_LIST_OF: case CHECK_SOME_OF: fputs(key->check == CHECK_LIST_OF ? "any of " : "some of ", out); list(out, key->allowed); return;
     case CHECK_NOT_NULL: fputs("not null", out); return;
     case CHECK_NOT_EMPTY: fputs("not empty", out); return;
     case CHECK_THROTTLED: fputs("`*`, or partition:broker, ...", out); return;
+    case CHECK_SERVERS: fputs("host:port, ...", out); return;
+    case CHECK_VOTERS: fputs("id@host:port, ...", out); return;
     case CHECK_OFFSET_RESET: fputs("latest, earliest, by_duration:PT1H", out); return;
     }
     never("a check of config that is not in the list");

@@ -48,7 +48,7 @@ def test_a_good_file(tmp_path):
     ("node.id=-5", "node.id"),
     ("authorizer.class.name=a.B", "authorizer.class.name"),
     ("advertised.listeners=PLAINTEXT://0.0.0.0:9092", "clients cannot connect to 0.0.0.0"),
-    ("broker.heartbeat.interval.ms=9000", "broker.heartbeat.interval.ms is 9000"),
+    ("replica.fetch.wait.max.ms=30001", "replica.fetch.wait.max.ms is 30001"),
 ])
 def test_wrong_values(tmp_path, line, sentence):
     """One sentence that names the key, exit status 1; the server says the same sentence instead of starting."""
