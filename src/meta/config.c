@@ -1,4 +1,5 @@
 #include "meta/config.h"
+#include "meta/config_change.h"
 #include <string.h>
 
 /* ---- the table */
@@ -382,7 +383,7 @@ static struct span broker_value_at(const struct config_view *view, const struct 
         text_init(&text, id, sizeof id);
         text_add(&text, "%d", view->broker);
         value = set_in_image(view, CONFIG_BROKER, (struct span){(const uint8_t *)id, text.size}, key->name);
-    } else if (source == SOURCE_DYNAMIC_DEFAULT_BROKER && key->mode == CONFIG_CLUSTER_WIDE) {
+    } else if (source == SOURCE_DYNAMIC_DEFAULT_BROKER && key->mode != CONFIG_READ_ONLY && !config_is_for_one_broker(key)) {
         value = set_in_image(view, CONFIG_BROKER, (struct span){(const uint8_t *)"", 0}, key->name);
     } else if (source == SOURCE_STATIC_BROKER) {
         if (view->values && !config_values_get(view->values, span_text(key->name), &value)) value = (struct span){0};
