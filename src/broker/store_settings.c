@@ -2,8 +2,8 @@
 
 enum { RETENTION_FIRST_MS = 30000 };
 
-/* Kafka's default is the largest number there is; the store says 0 to that. */
-static uint64_t cleaner_rate(double bytes_per_second) {
+/* Kafka's defaults are the largest numbers there are; the store says 0 to that. */
+static uint64_t rate_of(double bytes_per_second) {
     return bytes_per_second >= 1e15 ? 0 : bytes_per_second < 1 ? 1 : (uint64_t)bytes_per_second;
 }
 
@@ -21,5 +21,6 @@ void store_settings_read(struct log_store_options *out, const struct config_view
     out->cleaner_backoff_ms = config_number(view, KEY_log_cleaner_backoff_ms);
     out->cleaner_dedupe_bytes = (uint64_t)config_number(view, KEY_log_cleaner_dedupe_buffer_size);
     out->cleaner_load_factor = config_real(view, KEY_log_cleaner_io_buffer_load_factor);
-    out->cleaner_bytes_per_second = cleaner_rate(config_real(view, KEY_log_cleaner_io_max_bytes_per_second));
+    out->move_bytes_per_second = rate_of((double)config_number(view, KEY_replica_alter_log_dirs_io_max_bytes_per_second));
+    out->cleaner_bytes_per_second = rate_of(config_real(view, KEY_log_cleaner_io_max_bytes_per_second));
 }

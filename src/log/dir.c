@@ -75,6 +75,13 @@ enum err log_dir_format(struct io_files files, const char *path, const char *clu
     return ERR_NONE;
 }
 
+struct opening {
+    struct log_dirs *dirs;
+    struct io_files files;
+    const struct log_dirs_options *options;
+    struct text why;
+};
+
 /* ---- What was found. */
 
 struct name { const char *topic; partition_index partition; };
@@ -115,6 +122,29 @@ int log_dirs_each_found(const struct log_dirs *dirs, int (*visit)(void *, struct
     return 0;
 }
 
+const struct future *dirs_find_future(const struct log_dirs *dirs, const char *topic, partition_index partition, const struct log_dir *than) {
+    const struct future *future = dirs->futures;
+    while (future && !(future->partition == partition && future->dir != than && log_dir_is_online(future->dir) && strcmp(future->topic, topic) == 0)) future = future->next;
+    return future;
+}
+
+static int list_future(struct log_dir *dir, const char *name) {
+    char topic[NAME_MAX_BYTES + 1];
+    partition_index partition;
+    if (!name_future(name, topic, &partition)) return 0;
+    struct arena *arena = &dir->dirs->arena;
+    size_t size = strlen(name) + 1;
+    struct future *future = arena_alloc(arena, sizeof *future + size);
+    if (!future) return -ENOMEM;
+    memcpy(future->name, name, size);
+    future->dir = dir;
+    future->partition = partition;
+    if (!(future->topic = arena_copy(arena, topic, strlen(topic) + 1))) return -ENOMEM;
+    future->next = dir->dirs->futures;
+    dir->dirs->futures = future;
+    return 0;
+}
+
 static int list_entry(void *context, const char *name, bool is_directory) {
     struct log_dir *dir = context;
     struct log_dirs *dirs = dir->dirs;
@@ -130,11 +160,19 @@ static int list_entry(void *context, const char *name, bool is_directory) {
         dir->away = away;
         return 0;
     }
-    if (name_ends_with(name, "-future") || name_ends_with(name, "-stray") || !name_partition(name, topic, &partition)) return 0;
+    if (name_ends_with(name, "-future")) return list_future(dir, name);
+    if (name_ends_with(name, "-stray") || !name_partition(name, topic, &partition)) return 0;
     atomic_fetch_add(&dir->partitions, 1);
-    if (find_any(dirs, topic, partition)) return 0; /* in another directory, too: the first one counts */
+    struct found *found = find_any(dirs, topic, partition);
+    if (found) {
+        struct twin *twin = ARENA_NEW(&dirs->arena, struct twin);
+        if (!twin) return -ENOMEM;
+        *twin = (struct twin){dirs->twins, dir, found};
+        dirs->twins = twin;
+        return 0;
+    }
     size_t size = strlen(topic) + 1;
-    struct found *found = arena_alloc(&dirs->arena, sizeof *found + size);
+    found = arena_alloc(&dirs->arena, sizeof *found + size);
     if (!found) return -ENOMEM;
     memcpy(found->topic, topic, size);
     found->partition = partition;
@@ -142,6 +180,54 @@ static int list_entry(void *context, const char *name, bool is_directory) {
     for (int i = 0; i < CHECKPOINT_KINDS; i++) found->marks[i] = -1;
     struct name key = {found->topic, partition};
     return map_insert(&dirs->found, &found->node, name_hash(&key)) ? 0 : -ENOMEM;
+}
+
+/* ---- A partition in two directories. A process that ended between the two renames of a move leaves that (log/move.c): both
+ * have all of it then. But the other one may have been written to since, while this one's directory could not be used. So the
+ * one that was written to last counts, and the other gets a name that nobody takes for the partition's. */
+
+struct newest { struct io_files files; const char *folder; log_offset base; int64_t modified_ns; };
+
+static int look_for_newest(void *context, const char *name, bool is_directory) {
+    struct newest *newest = context;
+    char path[PATH_MAX_BYTES];
+    struct io_stat stat;
+    log_offset base;
+    if (is_directory || strlen(name) != OFFSET_DIGITS + strlen(".log") || !name_offset(name, ".log", &base) || base < newest->base) return 0;
+    path_join(path, newest->folder, name);
+    if (newest->files.vtable->stat(newest->files.self, path, &stat) < 0) return 0;
+    newest->base = base;
+    newest->modified_ns = stat.modified_ns;
+    return 0;
+}
+
+static struct newest newest_of(struct io_files files, const char *folder) {
+    struct newest newest = {.files = files, .folder = folder, .base = -1};
+    (void)files.vtable->list(files.self, folder, look_for_newest, &newest); /* what cannot be listed has nothing new */
+    return newest;
+}
+
+static void settle_twin(struct opening *opening, const struct twin *twin) {
+    struct found *found = twin->found;
+    struct log_dir *keeps = found->dir, *gives = twin->dir;
+    char name[NAME_MAX_BYTES + 1], stray[NAME_MAX_BYTES + 1], there[PATH_MAX_BYTES], here[PATH_MAX_BYTES];
+    if (!log_dir_is_online(gives)) return;
+    path_partition_name(name, found->topic, found->partition);
+    path_join(here, keeps->path, name);
+    path_join(there, gives->path, name);
+    struct newest kept = newest_of(opening->files, here), given = newest_of(opening->files, there);
+    bool is_newer = given.base > kept.base || (given.base == kept.base && given.modified_ns > kept.modified_ns);
+    if (!log_dir_is_online(keeps) || is_newer) {
+        found->dir = gives;
+        gives = keeps;
+    }
+    if (!log_dir_is_online(gives) || !opening->options->random) return;
+    /* If that fails both are looked at again with the next start; the one that is used is the newer one then, too. */
+    path_away_name(stray, found->topic, found->partition, uuid_random(opening->options->random), "-stray");
+    path_join(here, gives->path, name);
+    path_join(there, gives->path, stray);
+    if (opening->files.vtable->rename(opening->files.self, here, there) < 0) return;
+    atomic_fetch_sub(&gives->partitions, 1);
 }
 
 /* A checkpoint that cannot be read is no reason not to start: without recovery points everything is verified, without
@@ -203,13 +289,6 @@ static enum err remove_mark(struct log_dir *dir, struct io_files files) {
 }
 
 /* ---- Opening. */
-
-struct opening {
-    struct log_dirs *dirs;
-    struct io_files files;
-    const struct log_dirs_options *options;
-    struct text why;
-};
 
 static enum err lock_dir(struct opening *opening, struct log_dir *dir) {
     char path[PATH_MAX_BYTES];
@@ -275,8 +354,14 @@ static enum err open_meta(struct opening *opening, struct log_dir *dir, bool is_
     return err;
 }
 
-static enum err open_dir(struct opening *opening, struct log_dir *dir, bool is_metadata) {
+/* The metadata directory first: it says which cluster this is. */
+static struct log_dir *nth_dir(struct log_dirs *dirs, uint32_t n) {
+    return &dirs->dirs[n == 0 ? dirs->metadata : n <= dirs->metadata ? n - 1 : n];
+}
+
+static enum err open_dir(struct opening *opening, struct log_dir *dir) {
     struct io_files files = opening->files;
+    bool is_metadata = dir == nth_dir(opening->dirs, 0);
     struct io_stat stat;
     enum err err;
     int result = files.vtable->stat(files.self, dir->path, &stat);
@@ -294,8 +379,6 @@ static enum err open_dir(struct opening *opening, struct log_dir *dir, bool is_m
     if ((err = read_mark(dir, files))) return err;
     result = files.vtable->list(files.self, dir->path, list_entry, dir);
     if (result < 0) return err_from_errno(result);
-    for (int kind = 0; kind < CHECKPOINT_KINDS; kind++)
-        if ((err = read_marks(dir, files, (enum checkpoint_kind)kind))) return err;
     struct io_space space;
     atomic_store(&dir->available, UINT64_MAX);
     if (files.vtable->space(files.self, dir->path, &space) == 0) {
@@ -303,7 +386,16 @@ static enum err open_dir(struct opening *opening, struct log_dir *dir, bool is_m
         dir->reserve_bytes = opening->options->disk_reserve_bytes;
         if (dir->reserve_bytes == UINT64_MAX) dir->reserve_bytes = space.total / 50 < GIB(1) ? space.total / 50 : GIB(1);
     }
-    return remove_mark(dir, files);
+    return ERR_NONE;
+}
+
+/* When it is known of all directories what lies in them. */
+static enum err settle_dir(struct opening *opening, struct log_dir *dir) {
+    for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) {
+        enum err err = read_marks(dir, opening->files, (enum checkpoint_kind)kind);
+        if (err) return err;
+    }
+    return remove_mark(dir, opening->files);
 }
 
 static void close_dir(struct log_dir *dir) {
@@ -354,15 +446,12 @@ static bool stops_the_start(enum err err) {
     return err == ERR_LOCKED || err == ERR_INVALID || err == ERR_NO_MEMORY || err == ERR_CORRUPT || err == ERR_NOT_FOUND;
 }
 
-/* The metadata directory first: it says which cluster this is. */
-static enum err open_all(struct opening *opening) {
+static enum err for_each_dir(struct opening *opening, enum err (*step)(struct opening *opening, struct log_dir *dir)) {
     struct log_dirs *dirs = opening->dirs;
-    uint32_t online = 0;
     for (uint32_t n = 0; n < dirs->count; n++) {
-        uint32_t i = n == 0 ? dirs->metadata : n <= dirs->metadata ? n - 1 : n;
-        struct log_dir *dir = &dirs->dirs[i];
-        enum err err = open_dir(opening, dir, n == 0);
-        if (!err) { online++; continue; }
+        struct log_dir *dir = nth_dir(dirs, n);
+        enum err err = log_dir_is_online(dir) ? step(opening, dir) : ERR_NONE;
+        if (!err) continue;
         if (n == 0 || stops_the_start(err)) {
             if (opening->why.size == 0) text_add(&opening->why, "%s cannot be used: %s", dir->path, err_text(err));
             return err;
@@ -370,6 +459,17 @@ static enum err open_all(struct opening *opening) {
         close_dir(dir);
         atomic_store(&dir->offline, true);
     }
+    return ERR_NONE;
+}
+
+static enum err open_all(struct opening *opening) {
+    struct log_dirs *dirs = opening->dirs;
+    uint32_t online = 0;
+    enum err err = for_each_dir(opening, open_dir);
+    if (err) return err;
+    for (const struct twin *twin = dirs->twins; twin; twin = twin->next) settle_twin(opening, twin);
+    if ((err = for_each_dir(opening, settle_dir))) return err;
+    for (uint32_t i = 0; i < dirs->count; i++) online += log_dir_is_online(&dirs->dirs[i]);
     dirs->clean = true;
     dirs->previous_epoch = dirs->dirs[dirs->metadata].previous_epoch;
     for (uint32_t i = 0; i < dirs->count; i++) {

@@ -17,6 +17,16 @@ struct found {
     char topic[];
 };
 
+/* A partition on its way into this directory when the process before ended. */
+struct future {
+    struct future *next;
+    struct log_dir *dir;
+    partition_index partition;
+    char *topic;                        /* lives in the dirs' arena, as the name does */
+    char name[];
+};
+/* A partition that was found in another directory, too. */
+struct twin { struct twin *next; struct log_dir *dir; struct found *found; };
 struct away { struct away *next; char name[]; }; /* a directory that was renamed for deletion */
 
 struct log_dir {
@@ -43,6 +53,9 @@ struct log_dirs {
     uint32_t count;
     uint32_t metadata;
     struct map found;
+    struct future *futures;
+    struct twin *twins;
+    _Atomic time_ns moves_until;     /* what moves between directories have copied is paid for then, at their rate */
     char cluster_id[64];
     broker_id node;
     bool clean;
@@ -53,6 +66,8 @@ struct log_dirs {
 
 /* NULL: not found, or taken. Taking is done by the shard that makes the log. */
 struct found *dirs_find(const struct log_dirs *dirs, const char *topic, partition_index partition);
+/* NULL: it is not on its way into another directory than this one. */
+const struct future *dirs_find_future(const struct log_dirs *dirs, const char *topic, partition_index partition, const struct log_dir *than);
 static inline void dirs_mark_dirty(struct log_dirs *dirs, enum checkpoint_kind kind) {
     uint32_t bit = 1u << kind;
     if (!(atomic_load_explicit(&dirs->dirty, memory_order_relaxed) & bit)) atomic_fetch_or(&dirs->dirty, bit);

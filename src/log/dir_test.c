@@ -261,3 +261,43 @@ TEST(dir_reads_a_checkpoint_again) {
     log_dirs_close(dirs, p.files, false, -1);
     place_free(&p);
 }
+
+static struct log_dir *found_in(struct log_dirs *dirs) { return log_dirs_find(dirs, "t", 0); }
+
+/* A partition in two directories, in either order: the one that was written to last counts, by its newest segment and then by
+ * the time of that; the other one is kept under a name that nobody takes for it, and what the checkpoint of the one that
+ * counts says is what holds. */
+TEST(dir_a_partition_in_two_directories) {
+    for (int newer = 0; newer < 3; newer++) {
+        struct place p = place_new();
+        struct log_dirs *dirs;
+        const char *paths[] = {"/a", "/b"};
+        for (int i = 0; i < 2; i++) {
+            char path[64];
+            assert_int_equal(format(&p, paths[i], 1), ERR_NONE);
+            struct text text;
+            text_init(&text, path, sizeof path);
+            text_add(&text, "%s/t-0", paths[i]);
+            assert_int_equal(p.files.vtable->make_directory(p.files.self, path), 0);
+            text_add(&text, "/00000000000000000000.log");
+            put(&p, path, "x");
+            assert_int_equal(p.files.vtable->set_modified(p.files.self, path, 1000 + (newer == i)), 0);
+            text_init(&text, path, sizeof path);
+            text_add(&text, "%s/log-start-offset-checkpoint", paths[i]);
+            put(&p, path, i == 0 ? "0\n1\nt 0 5\n" : "0\n1\nt 0 6\n");
+        }
+        if (newer == 2) put(&p, "/b/t-0/00000000000000000007.log", "x");
+        int counts = newer == 2 ? 1 : newer;
+        assert_int_equal(open_dirs(&p, &dirs, "/a", "/b", 1), ERR_NONE);
+        assert_ptr_equal(found_in(dirs), log_dirs_at(dirs, (uint32_t)counts));
+        assert_int_equal(dirs_find(dirs, "t", 0)->marks[CHECKPOINT_START], 5 + counts);
+        for (uint32_t i = 0; i < 2; i++) assert_int_equal(log_dir_partitions(log_dirs_at(dirs, i)), (int)i == counts);
+        log_dirs_close(dirs, p.files, true, 1);
+        struct io_stat stat;
+        assert_int_equal(p.files.vtable->stat(p.files.self, counts ? "/a/t-0" : "/b/t-0", &stat), -ENOENT);
+        assert_int_equal(open_dirs(&p, &dirs, "/b", "/a", 1), ERR_NONE);
+        assert_string_equal(log_dir_path(found_in(dirs)), paths[counts]);
+        log_dirs_close(dirs, p.files, true, 1);
+        place_free(&p);
+    }
+}

@@ -118,7 +118,11 @@ enum err log_new(struct log **out, struct log_store *store, const struct log_spe
     }
     list_push(&store->logs, &log->node);
     store->metrics.logs++;
-    if (found && !before && found->dir == spec->dir && !log->clean) store_want_background(log); /* it is recovered even if nobody asks */
+    if (found && !before && found->dir == spec->dir) {
+        const struct future *future = dirs_find_future(store->dirs, spec->topic, spec->partition, spec->dir);
+        if (!log->clean) store_want_background(log); /* it is recovered even if nobody asks */
+        if (future) move_resume(log, future);
+    }
     *out = log;
     return ERR_NONE;
 }

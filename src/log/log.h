@@ -140,13 +140,14 @@ struct log_store_options {
     time_ms cleaner_backoff_ms;    /* 0: 15000; between two looks for something to clean                              */
     uint64_t cleaner_dedupe_bytes; /* 0: 128 MiB; a cleaning's map of keys at most                                    */
     double cleaner_load_factor;    /* 0: 0.9                                                                          */
+    uint64_t move_bytes_per_second;/* 0: no bound on what moves between directories copy, of all shards together      */
     uint64_t cleaner_bytes_per_second; /* 0: no bound on what is read and written                                     */
     uint32_t cleaner_step_bytes;   /* 0: 8 MiB; so much of a cleaning is one job                                      */
 };
 must_use enum err log_store_open(struct log_store **out, struct shard *shard, struct log_dirs *dirs, const struct log_store_options *options);
 
-/* What of the options can change while the store runs, at once: the cleaner's (but for cleaner_off), producer_expiration_ms
- * and background_opens_max. A cleaning that is under way keeps its map, and goes on at the new rate. */
+/* What of the options can change while the store runs, at once: the cleaner's (but for cleaner_off), producer_expiration_ms,
+ * move_bytes_per_second and background_opens_max. A cleaning that is under way keeps its map, and goes on at the new rate. */
 void log_store_tune(struct log_store *store, const struct log_store_options *options);
 
 /* Everything ends within a log, then in the store. */
@@ -239,6 +240,7 @@ enum err log_delete(struct log *log, struct log_wait *wait);
  * and reads are answered ERR_BUSY for a moment. A second call with another target ends the first one: ERR_BUSY, unless the
  * target is where the log is. What comes of it is in the metrics, and log_dir_of says where the log is. */
 must_use enum err log_move(struct log *log, struct log_dir *target);
+struct log_dir *log_move_target(const struct log *log); /* NULL: it is not on its way; one that a stop or a crash ended goes on with log_new */
 
 void log_config_set(struct log *log, const struct log_config *config);
 void log_topic_id_set(struct log *log, struct uuid topic_id);

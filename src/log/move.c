@@ -1,18 +1,20 @@
 /* A log goes to another directory of its node while it is used.
  *
- * Its files are copied beside it, into `<topic>-<partition>.<id>-future` there, again and again until little is missing.
+ * Its files are copied beside it, into `<topic>-<partition>.<id>-future` there, again and again until little is missing: some
+ * MiB a job, at the rate that the store's options say. Its log start goes into the checkpoint of the new directory.
  * Then appends and reads wait (ERR_BUSY) for one job: the rest is copied and synced, the future folder gets the partition's
  * name, the old one goes away as a deleted one does. The log stays open meanwhile; what it holds in memory is true of the
  * copies, too.
  *
- * A crash leaves either a future folder behind, which means nothing, or, between the two renames, two folders of the same
- * content. An error leaves the log where it was.
+ * A stop or a crash leaves a future folder behind, and the next process goes on with it (move_resume): a segment that was
+ * copied to its end has the time of its source, which is set when it is synced. Between the two renames it leaves two folders
+ * of the same content, of which log_dirs_open takes one. An error leaves the log where it was.
  */
 #include "log/parts.h"
 #include <errno.h>
 #include <string.h>
 
-enum { COPY_BYTES = 1 << 20, LITTLE_BYTES = 8 << 20, ROUNDS_MAX = 20 };
+enum { COPY_BYTES = 1 << 20, LITTLE_BYTES = 8 << 20, ROUNDS_MAX = 20, STEP_BYTES_MIN = 4096, STEP_BYTES_MAX = 8 << 20, STEPS_A_SECOND = 4 };
 
 /* A place in the log's files: all before it is in them for good. Behind it there may be room that is written to later, so
  * that a file's size says nothing. */
@@ -22,13 +24,19 @@ struct settled {
 };
 
 struct log_move {
+    struct log *log;
     struct log_dir *target;
+    struct timer timer;           /* the next job, when the rate is bounded     */
+    struct log_wait filing;       /* of the log start, for the new directory    */
+    log_offset start_filed;       /* there; -1: nothing                         */
     uint32_t rewritten;           /* of the log, when the copying began         */
     uint32_t rounds;
     uint64_t bytes;               /* of the log, when this round began          */
     struct settled copied;        /* up to here the copies are as they should be */
+    struct settled upto, at;      /* of this round: what was settled when it began; how far it has come */
     _Atomic bool cancelled;       /* by the shard, for the job                  */
-    bool is_copying, is_copied;
+    bool is_copying, is_copied, is_waiting, is_filing;
+    bool is_deferred;             /* the log is to be recovered first           */
     char future[PATH_MAX_BYTES];
 };
 
@@ -36,7 +44,9 @@ struct move_job {
     struct log_job job;
     struct log_move *move;
     struct io_files files;
-    struct settled from, upto;    /* what is copied already; what is settled in the files now */
+    struct settled from, upto;    /* what is copied already; what was settled when the round began */
+    struct settled at;            /* how far it has come           */
+    uint64_t budget, bytes;       /* to copy at most; copied       */
     uint8_t *buffer;              /* while it runs: of the job's pool */
     bool renamed;                 /* the log is in its new place             */
     bool has_active;
@@ -52,15 +62,28 @@ static bool is_kept(const char *name) {
 }
 
 static int copy_bytes(struct move_job *m, struct io_file *from, struct io_file *to, uint64_t at, uint64_t upto) {
-    while (at < upto) {
+    for (; at < upto; m->at.at = at) {
+        if (m->bytes >= m->budget) return -EAGAIN;
         if (atomic_load_explicit(&m->move->cancelled, memory_order_relaxed)) return -ECANCELED;
         size_t size = upto - at < COPY_BYTES ? (size_t)(upto - at) : COPY_BYTES;
         int64_t got = m->files.vtable->read(m->files.self, from, m->buffer, size, at);
         if (got > 0) got = m->files.vtable->write(m->files.self, to, m->buffer, (size_t)got, at);
         if (got <= 0) return got < 0 ? (int)got : -EIO; /* it shrank */
         at += (uint64_t)got;
+        m->bytes += (uint64_t)got;
     }
     return 0;
+}
+
+/* What is no segment is copied at once. */
+static int copy_small(struct move_job *m, struct io_file *from, struct io_file *to, uint64_t size) {
+    struct settled at = m->at;
+    uint64_t budget = m->budget;
+    m->budget = UINT64_MAX;
+    int result = copy_bytes(m, from, to, 0, size);
+    m->budget = budget;
+    m->at = at;
+    return result;
 }
 
 static bool name_offset_of_log(const char *name, log_offset *base) {
@@ -74,7 +97,14 @@ static uint64_t copy_from(const struct move_job *m, log_offset base, uint64_t th
     return there < from || size < from ? 0 : from;
 }
 
-/* Anything but a segment is copied anew unless it looks the same. */
+/* Whether a copy is there that needs nothing. A segment that still grows may look the same and not be it. */
+static bool is_as_it_should_be(const struct move_job *m, bool is_segment, log_offset base, uint64_t at, const struct io_stat *source, const struct io_stat *there) {
+    if (there->size != source->size) return false;
+    if (is_segment && at == source->size && source->size > 0) return true;
+    return there->modified_ns == source->modified_ns && (!is_segment || base < m->upto.base);
+}
+
+/* Those of segments come in the order of their bases. */
 static int copy_file(void *context, const char *name, bool is_directory) {
     struct move_job *m = context;
     char from_path[PATH_MAX_BYTES], to_path[PATH_MAX_BYTES];
@@ -85,14 +115,17 @@ static int copy_file(void *context, const char *name, bool is_directory) {
     path_join(to_path, m->move->future, name);
     int result = m->files.vtable->stat(m->files.self, from_path, &source);
     if (result < 0) return result == -ENOENT ? 0 : result;
-    log_offset base;
+    log_offset base = -1;
     bool is_segment = name_offset_of_log(name, &base), is_there = m->files.vtable->stat(m->files.self, to_path, &there) == 0;
-    uint64_t at = is_segment ? copy_from(m, base, there.size, source.size) : 0;
-    if (is_there && there.size == source.size && (is_segment ? at == source.size && source.size > 0 : there.modified_ns == source.modified_ns)) return 0;
+    if (is_segment && base < m->at.base) return 0; /* an earlier job of this round has done it */
+    bool goes_on = is_segment && base == m->at.base && m->at.at > 0 && there.size >= m->at.at && source.size >= m->at.at;
+    uint64_t at = goes_on ? m->at.at : is_segment ? copy_from(m, base, there.size, source.size) : 0;
+    if (is_there && !goes_on && is_as_it_should_be(m, is_segment, base, at, &source, &there)) return 0;
+    if (is_segment) m->at = (struct settled){base, at};
     result = m->files.vtable->open(m->files.self, &from, from_path, IO_READ);
     if (result < 0) return result == -ENOENT ? 0 : result; /* deleted meanwhile */
     result = m->files.vtable->open(m->files.self, &to, to_path, IO_READ | IO_WRITE | IO_CREATE | (at == 0 ? IO_TRUNCATE : 0));
-    if (result >= 0) result = copy_bytes(m, from, to, at, source.size);
+    if (result >= 0) result = is_segment ? copy_bytes(m, from, to, at, source.size) : copy_small(m, from, to, source.size);
     if (result >= 0 && at > 0 && there.size > source.size) result = m->files.vtable->truncate(m->files.self, to, source.size);
     if (result >= 0) result = m->files.vtable->sync_data(m->files.self, to);
     io_file_drop(to);
@@ -149,7 +182,7 @@ static enum err copy_run(struct log_job *job, struct io_files files) {
     if (result >= 0) result = files.vtable->list(files.self, job->folder, copy_file, m);
     if (result == -ENOENT) result = 0; /* nothing was written yet */
     pool_free(&job->pool, m->buffer, COPY_BYTES);
-    return result == -ECANCELED ? ERR_CLOSED : err_from_errno(result);
+    return result == -ECANCELED ? ERR_CLOSED : result == -EAGAIN ? ERR_AGAIN : err_from_errno(result);
 }
 
 static int replace(struct move_job *m) {
@@ -192,6 +225,8 @@ static struct move_job *move_job_new(struct log *log) {
     if (!m) return NULL;
     m->move = log->move;
     m->from = log->move->copied;
+    m->budget = UINT64_MAX;
+    m->at.base = -1;
     strcpy(m->parent, log->move->target->path);
     strcpy(m->old_parent, log->dir->path);
     path_partition_name(name, log->topic, log->partition);
@@ -206,6 +241,8 @@ static struct move_job *move_job_new(struct log *log) {
 /* The log stays where it is. */
 static void give_up(struct log *log) {
     struct log_move *move = log->move;
+    assert(!move->is_copying && !move->is_filing);
+    timer_cancel(log->store->shard, &move->timer);
     log->move = NULL;
     if (log->change == CHANGE_MOVE) log->change = CHANGE_NONE;
     removal_add(log->store, move->future, REMOVAL_FOLDER, 0);
@@ -222,88 +259,203 @@ static struct settled settled_now(const struct log *log) {
 }
 
 static bool copy_start(struct log *log);
+static void copy_later(struct log *log, uint64_t bytes);
+
+static void copy_failed(struct log *log) {
+    log->store->metrics.moves_failed += !log->move->cancelled;
+    give_up(log);
+}
 
 static void copy_finish(struct log_job *job) {
     struct log *log = job->log;
     struct log_move *move = log->move;
+    struct move_job *m = container_of(job, struct move_job, job);
     enum err err = job->err;
-    if (!err) move->copied = container_of(job, struct move_job, job)->upto;
+    uint64_t bytes = m->bytes;
+    move->at = m->at;
     job_free(job);
     move->is_copying = false;
-    if (err || move->cancelled) {
-        log->store->metrics.moves_failed += !move->cancelled;
-        give_up(log);
+    if ((err && err != ERR_AGAIN) || move->cancelled) {
+        copy_failed(log);
         return;
     }
-    bool is_little = !log->body || log_size(log) < move->bytes + LITTLE_BYTES || ++move->rounds == ROUNDS_MAX;
-    move->is_copied = is_little || !copy_start(log);
+    if (!err) {
+        bool is_paced = log->store->options.move_bytes_per_second > 0;
+        move->copied = move->upto;
+        move->at.base = -1; /* a round more begins anew */
+        /* Appends that come faster than copies at the rate that was asked for shall not wait for all of the difference. */
+        move->is_copied = !log->body || log_size(log) < move->bytes + LITTLE_BYTES || (!is_paced && ++move->rounds == ROUNDS_MAX);
+    }
+    if (!move->is_copied) copy_later(log, bytes);
     log_due(log);
 }
 
+static uint64_t step_bytes(uint64_t rate) {
+    uint64_t bytes = rate / STEPS_A_SECOND;
+    return rate == 0 || bytes > STEP_BYTES_MAX ? STEP_BYTES_MAX : bytes < STEP_BYTES_MIN ? STEP_BYTES_MIN : bytes;
+}
+
+static void round_begin(struct log *log) {
+    struct log_move *move = log->move;
+    move->at = (struct settled){-1, 0};
+    move->upto = settled_now(log);
+    move->bytes = log->body ? log_size(log) : 0;
+}
+
 static bool copy_start(struct log *log) {
+    struct log_move *move = log->move;
     struct move_job *m = move_job_new(log);
     if (!m) return false;
     m->job.run = copy_run;
     m->job.finish = copy_finish;
     m->job.beside = true;
-    m->upto = settled_now(log);
-    log->move->is_copying = true;
-    log->move->bytes = log->body ? log_size(log) : 0;
+    m->upto = move->upto;
+    m->at = move->at;
+    m->budget = step_bytes(log->store->options.move_bytes_per_second);
+    move->is_copying = true;
     job_start(&m->job);
     return true;
 }
 
+static void copy_go_on(struct log *log) {
+    log->move->is_waiting = false;
+    if (log->move->at.base < 0) round_begin(log);
+    if (log->move->cancelled || !copy_start(log)) copy_failed(log);
+}
+
+static void timer_fire(struct timer *timer) { copy_go_on(container_of(timer, struct log_move, timer)->log); }
+
+/* All moves of the node together keep to the rate: what one has copied is paid for before it goes on. */
+static void copy_later(struct log *log, uint64_t bytes) {
+    struct log_store *store = log->store;
+    struct log_move *move = log->move;
+    uint64_t rate = store->options.move_bytes_per_second;
+    time_ns now = io_now(store->shard->io), due = 0;
+    if (rate > 0) {
+        time_ns cost = (time_ns)((double)bytes / (double)rate * NS_PER_S), until = atomic_load(&store->dirs->moves_until);
+        do due = (until > now ? until : now) + cost;
+        while (!atomic_compare_exchange_weak(&store->dirs->moves_until, &until, due));
+    }
+    move->is_waiting = due > now && timer_set(store->shard, &move->timer, due, timer_fire);
+    if (!move->is_waiting) copy_go_on(log);
+}
+
+void move_tuned(struct log_store *store) {
+    atomic_store(&store->dirs->moves_until, 0);
+    LIST_EACH(at, &store->logs) {
+        struct log *log = LIST_ITEM(at, struct log, node);
+        if (!log->move || !log->move->is_waiting) continue;
+        timer_cancel(store->shard, &log->move->timer);
+        copy_go_on(log);
+    }
+}
+
+/* Into a folder of that name there. */
+static struct log_move *move_new(struct log *log, struct log_dir *target, const char *name) {
+    struct log_move *move = POOL_NEW(log->store->shard->pool, struct log_move);
+    if (!move) return NULL;
+    move->log = log;
+    move->target = target;
+    move->start_filed = -1;
+    move->rewritten = log->rewritten;
+    list_init(&move->filing.node);
+    path_join(move->future, target->path, name);
+    log->move = move;
+    return move;
+}
+
+static bool move_begin(struct log *log) {
+    struct log_move *move = log->move;
+    round_begin(log);
+    if (copy_start(log)) return true;
+    log->move = NULL;
+    pool_free(log->store->shard->pool, move, sizeof *move);
+    return false;
+}
+
+/* What is there of a log that was not stopped may look like its source and not be it: the recovery says what is good. Out of
+ * memory, this time: the next start finds the folder again. */
+void move_resume(struct log *log, const struct future *future) {
+    struct log_move *move = move_new(log, future->dir, future->name);
+    if (!move) return;
+    move->is_deferred = !log->clean;
+    if (log->clean && !move_begin(log)) return;
+}
+
 enum err log_move(struct log *log, struct log_dir *target) {
-    struct pool *pool = log->store->shard->pool;
     if (log->change == CHANGE_CLOSE || log->change == CHANGE_DELETE || log->state == LOG_DELETED || log->store->stopping) return ERR_CLOSED;
     if (log->state == LOG_FAILED) return log->failure;
     if (!log_dir_is_online(target)) return ERR_IO;
     if (log->move && log->move->target == target) return ERR_NONE;
     if (log->move) { /* elsewhere: not any more, and then perhaps again */
         atomic_store(&log->move->cancelled, true);
+        log_due(log);
         return log->dir == target ? ERR_NONE : ERR_BUSY;
     }
     if (log->dir == target) return ERR_NONE;
-    struct log_move *move = POOL_NEW(pool, struct log_move);
-    if (!move) return ERR_BUSY;
     char name[NAME_MAX_BYTES + 1];
-    move->target = target;
     path_away_name(name, log->topic, log->partition, uuid_random(&log->store->random), "-future");
-    path_join(move->future, target->path, name);
-    move->rewritten = log->rewritten;
-    log->move = move;
-    if (copy_start(log)) return ERR_NONE;
-    log->move = NULL;
-    pool_free(pool, move, sizeof *move);
-    return ERR_BUSY;
+    return move_new(log, target, name) && move_begin(log) ? ERR_NONE : ERR_BUSY;
+}
+
+struct log_dir *log_move_target(const struct log *log) { return log->move ? log->move->target : NULL; }
+
+static void start_filed(struct log_wait *wait, enum err err) {
+    struct log_move *move = container_of(wait, struct log_move, filing);
+    move->is_filing = false;
+    if (!err) move->start_filed = wait->target;
+    if (err || move->cancelled) copy_failed(move->log);
+    log_due(move->log);
+}
+
+/* Segments below the start are moved, too, so it must be known over there. */
+static bool start_is_there(struct log *log) {
+    struct log_move *move = log->move;
+    if (!log_start_is_above(log) || move->start_filed == log->start) return true;
+    move->filing.done = start_filed;
+    move->is_filing = true;
+    store_file_start(log, &move->filing);
+    return false;
 }
 
 bool move_is_ready(struct log *log) {
     struct log_move *move = log->move;
-    if (!move || !move->is_copied || log->change != CHANGE_NONE) return false;
+    if (!move || log->change != CHANGE_NONE || move->is_copying || move->is_filing) return false;
+    if (move->is_deferred && log->body && !move->cancelled) {
+        move->is_deferred = false;
+        move->rewritten = log->rewritten;
+        round_begin(log);
+        if (!copy_start(log)) copy_failed(log);
+        return false;
+    }
+    if (!move->is_copied && !move->cancelled) return false; /* the timer goes on */
     if (log->body && log->body->cleaner) return false; /* it works in the folder: when it is over, this is looked at again */
     if (move->cancelled) {
         give_up(log);
         return false;
     }
-    if (move->rewritten == log->rewritten) return true;
-    /* What was copied is no longer what is there: once more, into an empty folder. */
-    char name[NAME_MAX_BYTES + 1];
-    removal_add(log->store, move->future, REMOVAL_FOLDER, 0);
-    path_away_name(name, log->topic, log->partition, uuid_random(&log->store->random), "-future");
-    path_join(move->future, move->target->path, name);
+    if (move->rewritten == log->rewritten) return start_is_there(log);
+    /* What was copied is no longer what is there: once more. Into an empty folder, if segments may have been compacted, which
+     * keeps their times. */
+    if (log->config.cleanup_compact) {
+        char name[NAME_MAX_BYTES + 1];
+        removal_add(log->store, move->future, REMOVAL_FOLDER, 0);
+        path_away_name(name, log->topic, log->partition, uuid_random(&log->store->random), "-future");
+        path_join(move->future, move->target->path, name);
+    }
     move->is_copied = false;
     move->copied = (struct settled){0, 0};
     move->rewritten = log->rewritten;
+    round_begin(log);
     if (!copy_start(log)) give_up(log);
     return false;
 }
 
 bool move_must_end(struct log *log) {
     if (!log->move) return false;
-    if (log->move->is_copying) {
+    if (log->move->is_copying || log->move->is_filing) {
         atomic_store(&log->move->cancelled, true);
-        return true; /* copy_finish looks here again */
+        return true; /* copy_finish or start_filed looks here again */
     }
     give_up(log);
     return false;

@@ -266,6 +266,8 @@ static void gather_list(struct checkpoint_round *round, struct log_store *store,
         add_line(round, dir, CHECKPOINT_RECOVERY, log->topic, log->partition, log->recovery_known ? log->recovery_point : -1);
         add_line(round, dir, CHECKPOINT_HIGH_WATERMARK, log->topic, log->partition, log->mark_known ? log->high_watermark : -1);
         add_line(round, dir, CHECKPOINT_START, log->topic, log->partition, log_start_is_above(log) ? log->start : -1);
+        if (log->move) /* where it will be: its lines there mean nothing before */
+            add_line(round, (uint32_t)(log_move_target(log) - store->dirs->dirs), CHECKPOINT_START, log->topic, log->partition, log_start_is_above(log) ? log->start : -1);
         add_line(round, dir, CHECKPOINT_CLEANER, log->topic, log->partition, log->config.cleanup_compact ? log->clean_point : -1);
         if (!(round->kinds & 1u << CHECKPOINT_RECOVERY)) continue;
         log->recovery_gathered = log->recovery_point;
@@ -695,8 +697,10 @@ void log_store_tune(struct log_store *store, const struct log_store_options *opt
     o->cleaner_dedupe_bytes = options->cleaner_dedupe_bytes;
     o->cleaner_load_factor = options->cleaner_load_factor;
     o->cleaner_bytes_per_second = options->cleaner_bytes_per_second;
+    o->move_bytes_per_second = options->move_bytes_per_second;
     set_defaults(o);
     if (store->stopping) return;
+    if (o->move_bytes_per_second != before.move_bytes_per_second) move_tuned(store);
     bool cleaner_is_as_before = o->cleaner_threads == before.cleaner_threads && o->cleaner_backoff_ms == before.cleaner_backoff_ms &&
                                 o->cleaner_dedupe_bytes == before.cleaner_dedupe_bytes && o->cleaner_bytes_per_second == before.cleaner_bytes_per_second &&
                                 memcmp(&o->cleaner_load_factor, &before.cleaner_load_factor, sizeof before.cleaner_load_factor) == 0;

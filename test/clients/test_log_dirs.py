@@ -267,3 +267,52 @@ def test_a_partition_of_the_groups_moves(two):
     two.start()
     connection = Connection(two.port)
     assert committed() == [5]
+
+
+def rate(connection, bytes_per_second):
+    """replica.alter.log.dirs.io.max.bytes.per.second, while the node runs; None: without a bound."""
+    answer = connection.ask("IncrementalAlterConfigs", 1, Resources=[{"ResourceType": 4, "ResourceName": "", "Configs": [
+        {"Name": "replica.alter.log.dirs.io.max.bytes.per.second", "ConfigOperation": 0 if bytes_per_second else 1,
+         "Value": str(bytes_per_second) if bytes_per_second else None}]}])
+    assert answer["Responses"][0]["ErrorCode"] == NONE
+
+
+def futures(connection):
+    return [(result["LogDir"], t["Name"], p["PartitionIndex"]) for result in describe(connection, 4, None).values()
+            for t in result["Topics"] for p in t["Partitions"] if p["IsFutureKey"]]
+
+
+@pytest.mark.parametrize("stop", ["kill", "stop"])
+def test_a_move_goes_on_after_a_start(two, stop):
+    """At 300 kB a second some 4 MB are on their way for long enough: the node is killed, or stopped, and started again. The
+    future is told before and after, and goes on; without a bound it soon is the log, with all that was written."""
+    connection = Connection(two.port)
+    answer = connection.ask("CreateTopics", 7, Topics=[{"Name": "t", "NumPartitions": 1, "ReplicationFactor": 1, "Configs": [
+        {"Name": "segment.bytes", "Value": "1048576"}, {"Name": "file.delete.delay.ms", "Value": "0"}]}])
+    assert answer["Topics"][0]["ErrorCode"] == NONE
+    sent = [b"%06d" % i + b"x" * 40000 for i in range(100)]
+    for value in sent:
+        produce(connection, "t", 0, batch([value], timestamp=1))
+    here = place_of(connection, "t")
+    there = next(path for path in two.dirs if path != here)
+    rate(connection, 300_000)
+    time.sleep(0.3)
+    assert alter(connection, 2, there, "t", [0]) == {0: NONE}
+    time.sleep(1)
+    assert futures(connection) == [(str(there), "t", 0)] and place_of(connection, "t") == here
+    getattr(two, stop)()
+    two.start()
+    connection = Connection(two.port)
+    assert values(connection, "t") == sent
+    assert futures(connection) == [(str(there), "t", 0)] and place_of(connection, "t") == here
+    assert alter(connection, 2, there, "t", [0]) == {0: NONE}
+    rate(connection, None)
+    assert arrives(connection, "t", there)
+    assert futures(connection) == []
+    assert values(connection, "t") == sent
+    for _ in range(100):
+        left = [path.name for d in two.dirs for path in d.iterdir() if path.name.startswith("t-")]
+        if left == ["t-0"]:
+            break
+        time.sleep(0.05)
+    assert left == ["t-0"]
