@@ -122,6 +122,14 @@ static void put_labels(struct metric_page *page, const struct metric *metric, co
     put(page, "}", 1);
 }
 
+/* In OpenMetrics a counter is called by its name without what its value ends with. */
+static void put_family(struct metric_page *page, enum metric_id id) {
+    size_t size = strlen(metrics[id].name), total = sizeof "_total" - 1;
+    bool shorter = page->is_open_metrics && metrics[id].kind == METRIC_COUNTER;
+    assert(metrics[id].kind != METRIC_COUNTER || size > total);
+    put(page, metrics[id].name, shorter ? size - total : size);
+}
+
 static void begin(struct metric_page *page, enum metric_id id) {
     static const char *const kinds[] = {[METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
     if (page->open == (int)id) return;
@@ -129,11 +137,11 @@ static void begin(struct metric_page *page, enum metric_id id) {
     page->seen[id] = true;
     page->open = (int)id;
     put_text(page, "# HELP ");
-    put_text(page, metrics[id].name);
+    put_family(page, id);
     put(page, " ", 1);
     put_text(page, metrics[id].help);
     put_text(page, "\n# TYPE ");
-    put_text(page, metrics[id].name);
+    put_family(page, id);
     put(page, " ", 1);
     put_text(page, kinds[metrics[id].kind]);
     put(page, "\n", 1);
@@ -204,4 +212,65 @@ void metric_histogram(struct metric_page *page, enum metric_id id, const struct 
     put_labels(page, metric, labels, NULL, NULL);
     put_number(page, " %llu", (unsigned long long)count);
     line_ends(page, at);
+}
+
+void metric_page_end(struct metric_page *page) {
+    if (page->is_open_metrics) put_text(page, "# EOF\n");
+}
+
+/* ---- which format ---------------------------------------------------------------------------------------------------------- */
+
+static bool next_part(struct span *rest, char between, struct span *out) {
+    if (rest->size == 0) return false;
+    const uint8_t *end = memchr(rest->data, between, rest->size);
+    *out = span_of(rest->data, end ? (size_t)(end - rest->data) : rest->size);
+    *rest = end ? span_of(end + 1, rest->size - out->size - 1) : (struct span){0};
+    while (out->size && out->data[0] == ' ') *out = span_of(out->data + 1, out->size - 1);
+    while (out->size && out->data[out->size - 1] == ' ') out->size--;
+    return true;
+}
+
+/* "0.75" as 750; what is none counts for nothing. */
+static uint32_t weight(struct span text) {
+    uint32_t value = 0, digits = 0;
+    bool behind = false;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] == '.' && !behind) behind = true;
+        else if (text.data[i] < '0' || text.data[i] > '9') return 0;
+        else if (!behind || digits < 3) {
+            value = value * 10 + (text.data[i] - '0');
+            digits += behind;
+        }
+        if (value > 1000) return 0;
+    }
+    for (; digits < 3; digits++) value *= 10;
+    return value > 1000 ? 0 : value;
+}
+
+const char *metric_page_type(const char *accept, bool *is_open_metrics) {
+    enum { PLAIN, OPEN_1, OPEN_0, FORMATS };
+    static const char *const types[] = {[PLAIN] = "text/plain; version=0.0.4; charset=utf-8", [OPEN_1] = "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                                        [OPEN_0] = "application/openmetrics-text; version=0.0.1; charset=utf-8"};
+    uint32_t weights[FORMATS] = {0};
+    struct span rest = accept ? span_of(accept, strlen(accept)) : (struct span){0}, range, part;
+    while (next_part(&rest, ',', &range)) {
+        struct span version = {0}, type;
+        uint32_t q = 1000;
+        int format = -1;
+        if (!next_part(&range, ';', &type)) continue;
+        while (next_part(&range, ';', &part)) {
+            if (part.size > 2 && memcmp(part.data, "q=", 2) == 0) q = weight(span_of(part.data + 2, part.size - 2));
+            if (part.size > 8 && memcmp(part.data, "version=", 8) == 0) version = span_of(part.data + 8, part.size - 8);
+        }
+        bool is_open = span_equal(type, SPAN_LITERAL("application/openmetrics-text"));
+        if (is_open && (!version.size || span_equal(version, SPAN_LITERAL("1.0.0")))) format = OPEN_1;
+        else if (is_open && span_equal(version, SPAN_LITERAL("0.0.1"))) format = OPEN_0;
+        else if (span_equal(type, SPAN_LITERAL("*/*")) || span_equal(type, SPAN_LITERAL("text/*"))) format = PLAIN;
+        else if (span_equal(type, SPAN_LITERAL("text/plain")) && (!version.size || span_equal(version, SPAN_LITERAL("0.0.4")))) format = PLAIN;
+        if (format >= 0 && q > weights[format]) weights[format] = q;
+    }
+    int best = weights[OPEN_1] >= weights[OPEN_0] ? OPEN_1 : OPEN_0;
+    if (weights[best] == 0 || weights[best] < weights[PLAIN]) best = PLAIN; /* who asks for neither gets what everybody reads */
+    *is_open_metrics = best != PLAIN;
+    return types[best];
 }

@@ -121,3 +121,43 @@ TEST(metric_page_is_bounded) {
     }
     pool_destroy(&pool);
 }
+
+/* In OpenMetrics a counter's words are said without _total, its values with it, and the last line is the end's. */
+TEST(page_is_written_as_openmetrics) {
+    struct pool pool;
+    struct metric_page page;
+    pool_init(&pool, 0, 0);
+    metric_page_init(&page, &pool, 1 << 20);
+    page.is_open_metrics = true;
+    fill(&page);
+    metric_page_end(&page);
+    assert_false(page.cut);
+    metric_count(&page, METRIC_requests, LABELS(SPAN_LITERAL("")), 0); /* ends the text */
+    page.bytes[page.size - 1] = 0;
+    assert_non_null(strstr(page.bytes, "# TYPE kafka_server_brokertopicmetrics_messagesin counter\n"));
+    assert_non_null(strstr(page.bytes, "\nkafka_server_brokertopicmetrics_messagesin_total{topic=\"\"} 7\n"));
+    assert_null(strstr(page.bytes, "# TYPE kafka_server_brokertopicmetrics_messagesin_total"));
+    assert_non_null(strstr(page.bytes, "\n# EOF\n"));
+    metric_page_destroy(&page);
+    pool_destroy(&pool);
+}
+
+/* The format by the weights of an Accept header: what Prometheus 2 and 3 and others send, and what is none. */
+TEST(formats_are_negotiated) {
+    static const struct { const char *accept, *type; } rows[] = {
+        {NULL, "text/plain; version=0.0.4"}, {"", "text/plain; version=0.0.4"}, {"*/*", "text/plain; version=0.0.4"}, {"text/html,*/*;q=0.8", "text/plain; version=0.0.4"},
+        {"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+         "application/openmetrics-text; version=1.0.0"},
+        {"application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "application/openmetrics-text; version=1.0.0"},
+        {"application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "application/openmetrics-text; version=0.0.1"},
+        {"application/openmetrics-text", "application/openmetrics-text; version=1.0.0"}, {"application/openmetrics-text;q=0.1, text/plain", "text/plain; version=0.0.4"},
+        {"application/openmetrics-text;q=0", "text/plain; version=0.0.4"}, {"application/openmetrics-text;version=2.0.0", "text/plain; version=0.0.4"},
+        {"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5", "application/openmetrics-text; version=1.0.0"},
+        {",;,;q=,application/openmetrics-text;q=9999999999999999999999,;;;", "text/plain; version=0.0.4"}, {"application/openmetrics-text;q=abc", "text/plain; version=0.0.4"}};
+    for (size_t i = 0; i < countof(rows); i++) {
+        bool open;
+        const char *type = metric_page_type(rows[i].accept, &open);
+        assert_memory_equal(type, rows[i].type, strlen(rows[i].type));
+        assert_int_equal(open, strncmp(rows[i].type, "application/", 12) == 0);
+    }
+}

@@ -4,7 +4,8 @@
 
 static const char words[] =
     "# Metrics\n\n"
-    "Everything that a node tells of itself at `/metrics`, in Prometheus's text format 0.0.4. This page is printed by\n"
+    "Everything that a node tells of itself at `/metrics`, in OpenMetrics 1.0 for whoever asks for it, as\n"
+    "Prometheus does (`Accept: application/openmetrics-text`), else in Prometheus's text format 0.0.4. This page is printed by\n"
     "`moldau metrics doc` from the table in `src/base/metric.tbl`.\n\n"
     "A node serves HTTP where `moldau.http.listener` says so, as in `moldau.http.listener=127.0.0.1:9404`; `moldau dev` does so by\n"
     "itself and says where. There is no authentication: whoever reaches the address can read names of topics, groups and\n"
@@ -12,7 +13,11 @@ static const char words[] =
     "| path | answer |\n|--|--|\n"
     "| `/metrics` | this |\n"
     "| `/health/live` | 200 when the loop of every shard has come round within 5 s, else 503 |\n"
-    "| `/health/ready` | 200 when the node is registered, not fenced, serves, and all of its log directories are online; else 503 with a sentence |\n\n"
+    "| `/health/ready` | 200 when the node is registered, not fenced, and serves; else 503 with a sentence. A log directory that has failed is named in the answer, and changes no 200 |\n\n"
+    "A node that lost one of several log directories stays ready: it leads and serves the partitions of the others, as in Apache\n"
+    "Kafka, and to take it out of service would take those away, too. What failed is told by the answer's further lines, by\n"
+    "`moldau_log_dir_online` and by `kafka_log_logmanager_offlinelogdirectorycount`: alarms belong there. Without its metadata\n"
+    "directory a node stops by itself.\n\n"
     "At most 64 connections, 32 from one address, 16 KiB for a request's headers; who is silent for 10 s is closed. The shards are asked\n"
     "ten times a second at most; a scrape that comes sooner waits.\n\n"
     "## Names\n\n"

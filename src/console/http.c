@@ -35,6 +35,7 @@ struct microhttpd {
     __typeof__(&MHD_create_response_from_buffer) create_response_from_buffer;
     __typeof__(&MHD_add_response_header) add_response_header;
     __typeof__(&MHD_destroy_response) destroy_response;
+    __typeof__(&MHD_lookup_connection_value) lookup_connection_value;
 };
 
 struct console {
@@ -105,6 +106,7 @@ static enum MHD_Result answer(struct console *console, struct MHD_Connection *co
     if (!response) return MHD_NO;
     http->add_response_header(response, "Content-Type", type);
     http->add_response_header(response, "Cache-Control", "no-store");
+    http->add_response_header(response, "Vary", "Accept"); /* two formats of one page */
     if (status == MHD_HTTP_METHOD_NOT_ALLOWED) http->add_response_header(response, "Allow", "GET, HEAD");
     enum MHD_Result result = http->queue_response(connection, status, response);
     http->destroy_response(response);
@@ -126,21 +128,24 @@ static enum MHD_Result answer_metrics(struct console *console, struct MHD_Connec
     struct metric_page page;
     process_look(&process);
     metric_page_init(&page, &console->pool, PAGE_BYTES_MAX);
+    const char *type = metric_page_type(console->http.lookup_connection_value(connection, MHD_HEADER_KIND, "Accept"), &page.is_open_metrics);
     page_write(&page, console->scrape, &process, console->last_ended - began);
+    metric_page_end(&page);
     enum MHD_Result result = page.cut ? say(console, connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "the page is too large\n")
-                                      : answer(console, connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", page.bytes, page.size);
+                                      : answer(console, connection, MHD_HTTP_OK, type, page.bytes, page.size);
     metric_page_destroy(&page);
     return result;
 }
 
 static enum MHD_Result answer_ready(struct console *console, struct MHD_Connection *connection) {
-    char bytes[LOG_PATH_MAX + 128];
+    char bytes[4 * LOG_PATH_MAX];
     struct text why;
     text_init(&why, bytes, sizeof bytes);
     if (!ask_shards(console, SCRAPE_READY)) return say_silent(console, connection);
-    if (scrape_is_ready(console->scrape, &why)) return say(console, connection, MHD_HTTP_OK, "ready\n");
-    text_add(&why, "\n");
-    return say(console, connection, MHD_HTTP_SERVICE_UNAVAILABLE, why.bytes);
+    bool ready = scrape_is_ready(console->scrape, &why);
+    text_add(&why, ready ? "ready\n" : "\n");
+    scrape_tell_failed(console->scrape, &why);
+    return say(console, connection, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, why.bytes);
 }
 
 static enum MHD_Result answer_live(struct console *console, struct MHD_Connection *connection) {
@@ -184,7 +189,7 @@ static bool load(struct microhttpd *http, struct text *why) {
     }
 #define SYMBOL(name) (http->name = (__typeof__(http->name))dlsym(http->library, "MHD_" #name))
     if (SYMBOL(start_daemon) && SYMBOL(stop_daemon) && SYMBOL(queue_response) && SYMBOL(create_response_from_buffer) &&
-        SYMBOL(add_response_header) && SYMBOL(destroy_response)) return true;
+        SYMBOL(add_response_header) && SYMBOL(destroy_response) && SYMBOL(lookup_connection_value)) return true;
 #undef SYMBOL
     text_add(why, "moldau.http.listener: this libmicrohttpd is not the one that is known: %s", dlerror());
     return false;

@@ -311,7 +311,13 @@ bool scrape_is_ready(const struct scrape *scrape, struct text *why) {
     else if (!scrape->is_registered) text_add(why, "the node is not registered with the controller yet");
     else if (scrape->is_fenced) text_add(why, "the controller has fenced the node");
     else if (!scrape->serves) text_add(why, "the node does not serve yet");
-    for (uint32_t i = 0; i < scrape->dir_count && why->size == 0; i++)
-        if (!scrape->dirs[i].is_online) text_add(why, "the log directory %s has failed", scrape->dirs[i].path);
+    uint32_t failed = 0;
+    for (uint32_t i = 0; i < scrape->dir_count; i++) failed += !scrape->dirs[i].is_online;
+    if (why->size == 0 && failed && failed == scrape->dir_count) text_add(why, "all log directories have failed");
     return why->size == 0;
+}
+
+void scrape_tell_failed(const struct scrape *scrape, struct text *out) {
+    for (uint32_t i = 0; i < scrape->dir_count; i++)
+        if (!scrape->dirs[i].is_online) text_add(out, "the log directory %s has failed: its partitions are offline\n", scrape->dirs[i].path);
 }

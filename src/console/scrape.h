@@ -98,5 +98,7 @@ struct scrape *scrape_new(struct pool *pool, const struct console_options *optio
 void scrape_free(struct scrape *scrape); /* at home; NULL is fine */
 /* From a thread that is no shard (shard_post), with the scrape at home. Forgets what it had brought before of that kind. */
 void scrape_send(struct scrape *scrape, enum scrape_kind kind, void (*home)(struct scrape *scrape));
-/* Ready to serve? If not, `why` gets a sentence. */
+/* Ready to serve? If not, `why` gets a sentence. A node that lost some of its log directories serves the others: it is. */
 bool scrape_is_ready(const struct scrape *scrape, struct text *why);
+/* A line for each log directory that has failed. */
+void scrape_tell_failed(const struct scrape *scrape, struct text *out);

@@ -90,7 +90,7 @@ TEST(scrape_adds_up_the_shards) {
     node_rig_close(&rig);
 }
 
-/* Ready while it serves; not once a log directory has failed, nor while it stops: each time with its sentence. */
+/* Ready while it serves; not once its last log directory has failed, nor while it stops: each time with its sentence. */
 TEST(scrape_tells_readiness) {
     struct node_rig rig;
     struct gathering gathering;
@@ -105,7 +105,10 @@ TEST(scrape_tells_readiness) {
     struct log_dir *dir = log_dirs_at(server_node(rig.server)->dirs, 0);
     log_dir_fail(dir);
     gather(&gathering, &rig, SCRAPE_READY);
-    assert_false(scrape_is_ready(gathering.scrape, &why));
+    assert_false(scrape_is_ready(gathering.scrape, &why)); /* it is the only one */
+    assert_string_equal(why.bytes, "all log directories have failed");
+    text_reset(&why);
+    scrape_tell_failed(gathering.scrape, &why);
     assert_non_null(strstr(why.bytes, log_dir_path(dir)));
     assert_non_null(strstr(why.bytes, "has failed"));
     text_reset(&why);

@@ -1,5 +1,6 @@
 """Several log directories, and one of them dies: its partitions are refused, everything else goes on."""
 import time
+import urllib.request
 
 import pytest
 
@@ -100,6 +101,11 @@ def test_one_directory_dies_and_comes_back(three):
         return [now[str(path)]["ErrorCode"] for path in three.dirs] == [NONE, STORAGE_ERROR, NONE]
 
     assert eventually(is_told)
+    with urllib.request.urlopen(three.http + "/health/ready", timeout=10) as answer:  # it serves: what failed is named, no more
+        assert answer.status == 200
+        assert answer.read().decode() == f"ready\nthe log directory {three.disk.path} has failed: its partitions are offline\n"
+    page = three.metrics()
+    assert page.value("moldau_ready") == 1 and page.value("kafka_log_logmanager_offlinelogdirectorycount") == 1
     assert eventually(lambda: {p for p, state in states(connection).items() if state["OfflineReplicas"]} == lost), states(connection)
     assert {p for p, state in states(connection).items() if state["ErrorCode"]} == lost
     for partition in range(PARTITIONS):

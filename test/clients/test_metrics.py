@@ -99,6 +99,33 @@ def test_counts_are_what_was_done(node, topic):
         assert grown("kafka_network_requestmetrics_requests_total", request=name) > 0, name
 
 
+def test_openmetrics_for_whoever_asks(node, topic):
+    """As Prometheus asks, the page comes in OpenMetrics, which an outside parser of it reads; both formats say the same. A
+    client that asks for nothing, or for anything, gets the older text."""
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+    produce(node, topic, 10)
+    consume(node, topic, 10, "g-" + topic)
+
+    def page(accept):
+        with urllib.request.urlopen(urllib.request.Request(node.http + "/metrics", headers={"Accept": accept} if accept else {}), timeout=20) as answer:
+            return answer.headers["Content-Type"], answer.read().decode()
+
+    asked = ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,"
+             "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2")
+    kind, text = page(asked)
+    assert kind == "application/openmetrics-text; version=1.0.0; charset=utf-8" and text.endswith("\n# EOF\n")
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    plain = node.metrics()
+    assert set(families) == set(plain.families)
+    for name, family in families.items():
+        assert family.type == plain.families[name].type, name
+        assert {(s.name, tuple(sorted(s.labels.items()))) for s in family.samples if "_bucket" not in s.name} <= {
+            (s.name, tuple(sorted(s.labels.items()))) for s in plain.families[name].samples}, name
+    for accept in (None, "*/*", "text/plain", "text/html,*/*;q=0.8"):
+        kind, text = page(accept)
+        assert kind == "text/plain; version=0.0.4; charset=utf-8" and "# EOF" not in text
+
+
 def test_histograms_add_up(node, topic):
     """As many in the buckets as were counted; buckets only grow; the parts are the whole."""
     produce(node, topic)
