@@ -140,3 +140,32 @@ TEST(strays_are_not_adopted) {
     node_rig_stop(&rig);
     node_rig_close(&rig);
 }
+
+/* After a kill, a stop that comes before all partitions were looked at leaves no mark of a clean stop: those that nobody
+ * has opened were not recovered, and the next start must recover them. Once all were, a stop leaves it. */
+TEST(stop_before_all_are_adopted_leaves_no_mark) {
+    enum { PARTITIONS = 30 };
+    static const char mark[] = "/data/.kafka_cleanshutdown";
+    struct node_rig rig;
+    node_rig_open(&rig, 6, 2, NULL);
+    fill(&rig, "t", PARTITIONS);
+    node_rig_stop(&rig);
+    assert_true(there_is(&rig, mark));
+    start_again(&rig);
+    node_rig_stop(&rig); /* nobody was adopted, and all had been stopped in order before */
+    assert_true(there_is(&rig, mark));
+    start_again(&rig);
+    node_rig_kill(&rig);
+    start_again(&rig);
+    assert_true(stores(&rig).logs < PARTITIONS);
+    node_rig_stop(&rig);
+    assert_true(rig.clean);
+    assert_false(there_is(&rig, mark));
+    start_again(&rig);
+    assert_false(log_dirs_were_clean(server_node(rig.server)->dirs));
+    node_rig_for(&rig, 20000);
+    assert_int_equal(stores(&rig).recoveries, PARTITIONS + 1);
+    node_rig_stop(&rig);
+    assert_true(there_is(&rig, mark));
+    node_rig_close(&rig);
+}
