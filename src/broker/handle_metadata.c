@@ -157,7 +157,10 @@ void handle_metadata(struct request *request) {
     if (in->include_cluster_authorized_operations) out->cluster_authorized_operations = CLUSTER_OPERATIONS;
     /* All topics: null, or before version 1 an empty list. */
     bool all = in->topics_count < 0 || (request->version == 0 && in->topics_count == 0);
-    uint32_t count = all ? image_topic_count(image) : (uint32_t)in->topics_count;
+    bool is_refused = !all && request->version < 12 && names_by_id(in);
+    struct named named = {0};
+    if (!all && !is_refused && !take_names(request, &named)) return;
+    uint32_t count = all ? image_topic_count(image) : is_refused ? (uint32_t)in->topics_count : named.distinct;
     out->topics = metadata_response_metadata_response_topic_array(&request->arena, (int32_t)count);
     if (!out->topics) {
         request_refuse(request, "over budget");
@@ -169,17 +172,15 @@ void handle_metadata(struct request *request) {
         request_reply(request, out);
         return;
     }
-    if (request->version < 12 && names_by_id(in)) {
+    if (is_refused) {
         refuse_metadata(request, in, out);
         return;
     }
-    struct named named;
-    if (!take_names(request, &named)) return;
     bool any_id = false;
     for (int32_t i = 0; i < in->topics_count; i++) any_id |= !uuid_is_zero(in->topics[i].topic_id);
     struct topics_auto *missing = NULL;
     bool may_create = broker->node->auto_create && (request->version < 4 || in->allow_auto_topic_creation);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < named.count; i++) {
         const struct metadata_request_metadata_request_topic *asked = &in->topics[i];
         bool by_id = !uuid_is_zero(asked->topic_id);
         if (!by_id && any_id) continue; /* where there are ids, names say nothing */

@@ -1,5 +1,5 @@
 /* broker/named.h - what a request names more than once: partitions by topic and index, found by sorting, so that it costs
- * n log n however the request is made.
+ * n log n however the request is made, and n where it is in order already, as it is when one thing is named again and again.
  *
  * Lives in the request's arena. What is named is added in the request's order; the n-th added has the place n.
  */
@@ -20,7 +20,8 @@ struct named_place {
 struct named {
     struct named_entry *entries;
     struct named_place *places; /* by place, once settled */
-    uint32_t count, capacity;
+    uint32_t count, distinct, capacity; /* distinct: different ones, once settled */
+    bool unsorted;
 };
 
 must_use bool named_init(struct named *named, struct arena *arena, size_t count_max); /* false: over budget */
