@@ -74,3 +74,15 @@ bool decide_is_usable(const struct decide *d, const struct image_broker *broker)
     (void)d;
     return !broker->in_controlled_shutdown && !decide_is_cordoned(broker);
 }
+
+struct span decide_check_topic_name(struct decide *d, struct span name) {
+    if (name.size == 0) return SPAN_LITERAL("Topic name is invalid: the empty string is not allowed");
+    if (span_equal(name, SPAN_LITERAL(".")) || span_equal(name, SPAN_LITERAL(".."))) return decide_text(d, "Topic name is invalid: '%.*s' is not allowed", SPAN_ARGS(name));
+    if (name.size > TOPIC_NAME_BYTES_MAX) return decide_text(d, "Topic name is invalid: the length of '%.*s' is longer than the max allowed length %d", SPAN_ARGS(name), TOPIC_NAME_BYTES_MAX);
+    for (size_t i = 0; i < name.size; i++) {
+        uint8_t c = name.data[i];
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-') continue;
+        return decide_text(d, "Topic name is invalid: '%.*s' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", SPAN_ARGS(name));
+    }
+    return (struct span){0};
+}

@@ -73,6 +73,9 @@ static inline struct config_view decide_config(const struct decide *d) {
 bool decide_elr_is_on(const struct decide *d);
 /* STALE_BROKER_EPOCH, or NONE. */
 enum kafka_error decide_check_epoch(const struct decide *d, broker_id id, broker_epoch epoch);
+enum { TOPIC_NAME_BYTES_MAX = 249 };
+/* May a topic be called so? Data NULL: yes. */
+struct span decide_check_topic_name(struct decide *d, struct span name);
 /* Where a new replica on that broker goes: its one directory, UNASSIGNED if it has several, MIGRATING if none is known. */
 struct uuid decide_default_directory(const struct decide *d, broker_id id);
 /* May hold new replicas: registered, not shutting down, with a directory that is not cordoned. */
@@ -85,8 +88,6 @@ void decide_create_topics(struct decide *d, int16_t version, const struct create
 /* An error: of the call as a whole. */
 enum kafka_error decide_delete_topics(struct decide *d, int16_t version, const struct delete_topics_request *in, struct delete_topics_response *out);
 void decide_create_partitions(struct decide *d, const struct create_partitions_request *in, struct create_partitions_response *out);
-/* May a topic be called so? Data NULL: yes. */
-struct span decide_check_topic_name(struct decide *d, struct span name);
 /* Checks one list of replicas that somebody gave. factor: what it must have; -1: any. NULL: fine, else why not. */
 struct span decide_check_assignment(struct decide *d, struct image_ids replicas, int32_t factor);
 

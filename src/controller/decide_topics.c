@@ -3,7 +3,7 @@
 #include "controller/place_replicas.h"
 #include <string.h>
 
-enum { TOPIC_NAME_BYTES_MAX = 249, CONFIG_BYTES_MAX = 32767 };
+enum { CONFIG_BYTES_MAX = 32767 };
 
 /* ---- what comes twice: a set of keys with how often each was seen */
 
@@ -31,18 +31,6 @@ static struct span uuid_span(const struct uuid *id) {
 }
 
 /* ---- names */
-
-struct span decide_check_topic_name(struct decide *d, struct span name) {
-    if (name.size == 0) return SPAN_LITERAL("Topic name is invalid: the empty string is not allowed");
-    if (span_equal(name, SPAN_LITERAL(".")) || span_equal(name, SPAN_LITERAL(".."))) return decide_text(d, "Topic name is invalid: '%.*s' is not allowed", SPAN_ARGS(name));
-    if (name.size > TOPIC_NAME_BYTES_MAX) return decide_text(d, "Topic name is invalid: the length of '%.*s' is longer than the max allowed length %d", SPAN_ARGS(name), TOPIC_NAME_BYTES_MAX);
-    for (size_t i = 0; i < name.size; i++) {
-        uint8_t c = name.data[i];
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-') continue;
-        return decide_text(d, "Topic name is invalid: '%.*s' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", SPAN_ARGS(name));
-    }
-    return (struct span){0};
-}
 
 static bool starts_with(struct span text, struct span prefix) {
     return text.size >= prefix.size && (prefix.size == 0 || memcmp(text.data, prefix.data, prefix.size) == 0);
