@@ -20,7 +20,11 @@ struct group_view {
     struct group_member *members;
     int32_t member_count;
 };
-/* Of all consumer groups, sorted. */
+/* ---- what brokers tell (groups_view.c) */
+/* Of the consumer groups, sorted; of these states and types, where any are named. */
+struct group_listing { const struct list_groups_response_listed_group **groups; int32_t count; };
+must_use bool groups_list_all(struct admin *admin, struct span *in_states, int32_t state_count, struct span *of_types, int32_t type_count, struct group_listing *out);
+/* The ids of all consumer groups, sorted. */
 must_use bool groups_list(struct admin *admin, struct span **ids, int32_t *count);
 must_use bool groups_describe(struct admin *admin, struct span id, struct group_view *out);
 /* What a group has committed, sorted by partition; offset -1 for none. The leader epoch is put into `timestamp`. */
