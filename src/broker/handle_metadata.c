@@ -127,10 +127,18 @@ static void refuse_metadata(struct request *request, const struct metadata_reque
     request_reply(request, out);
 }
 
-/* Each topic is told once. */
+/* Each topic is told once. What is named again right away is dropped first, which costs next to nothing. */
 static bool take_names(struct request *request, struct named *named) {
-    const struct metadata_request *in = request->in;
+    struct metadata_request *in = request->in;
     enum { BY_NAME, BY_ID };
+    int32_t kept = 0;
+    for (int32_t i = 0; i < in->topics_count; i++) {
+        const struct metadata_request_metadata_request_topic *topic = &in->topics[i], *before = &in->topics[kept - 1];
+        if (kept > 0 && span_equal(topic->name, before->name) && !topic->name.data == !before->name.data &&
+            uuid_equal(topic->topic_id, before->topic_id)) continue;
+        in->topics[kept++] = *topic;
+    }
+    in->topics_count = kept;
     if (!named_init(named, &request->arena, (size_t)in->topics_count)) {
         request_refuse(request, "over budget");
         return false;
@@ -157,7 +165,7 @@ void handle_metadata(struct request *request) {
     if (in->include_cluster_authorized_operations) out->cluster_authorized_operations = CLUSTER_OPERATIONS;
     /* All topics: null, or before version 1 an empty list. */
     bool all = in->topics_count < 0 || (request->version == 0 && in->topics_count == 0);
-    bool is_refused = !all && request->version < 12 && names_by_id(in);
+    bool is_refused = !all && request->version >= 10 && request->version < 12 && names_by_id(in);
     struct named named = {0};
     if (!all && !is_refused && !take_names(request, &named)) return;
     uint32_t count = all ? image_topic_count(image) : is_refused ? (uint32_t)in->topics_count : named.distinct;
