@@ -161,6 +161,7 @@ GOOD = [
 ]
 BOMBS = [
     request(3, 1, struct.pack(">i", 50000) + b"\0\0" * 50000),                                  # empty elements
+    request(3, 1, struct.pack(">i", 10000) + b"".join(string(b"?%d" % (i * 7919 % 10007)) for i in range(10000))), # different ones, in no order
     request(3, 1, struct.pack(">i", 1000001) + b"\0\0" * 100), request(2, 1, struct.pack(">ii", -1, 2**31 - 1)),
     request(18, 3, b"\2f\2g\xff\xff\x03", flexible=True), request(3, 9, b"\xff\xff\xff\xff\x07\0\0\0", flexible=True),
     produce(b"hostile-topic", batch(gzip.compress(b"\0" * (4 << 20)), count=1, codec=1)), produce(b"hostile-topic", batch(b"\xff" * 60, count=2**30, codec=2)),

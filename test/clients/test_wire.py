@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from messages import Connection
+
 
 class Raw:
     def __init__(self, node):
@@ -119,3 +121,18 @@ def test_an_answer_is_of_the_request_before_it_is_of_an_error(node):
     assert struct.unpack(">ii", answer[:8]) == (7, 3)
     raw.request(18, 0)
     assert raw.answer()[:6] == struct.pack(">ih", 7, 0)
+
+
+def test_metadata_tells_each_topic_once(node, topic):
+    """Names that come again, at once or later, by name or by id, in order or not: each is told once, in the order in which it
+    is named first. 50,000 times nothing has an answer like nothing once, and takes no time to speak of."""
+    connection = Connection(node.port)
+    made = connection.ask("CreateTopics", 7, Topics=[{"Name": topic + end, "NumPartitions": 1, "ReplicationFactor": 1} for end in "ab"])
+    ids = [t["TopicId"] for t in made["Topics"]]
+    asked = [topic + end for end in "bbabaab"] + ["?", "?", topic + "a", "?"]
+    answer = connection.ask("Metadata", 9, Topics=[{"Name": name} for name in asked], AllowAutoTopicCreation=False)
+    assert [(t["Name"], t["ErrorCode"]) for t in answer["Topics"]] == [(topic + "b", 0), (topic + "a", 0), ("?", 17)]
+    answer = connection.ask("Metadata", 12, Topics=[{"TopicId": ids[i], "Name": None} for i in (1, 1, 0, 1, 0, 0)], AllowAutoTopicCreation=False)
+    assert [(t["Name"], t["ErrorCode"]) for t in answer["Topics"]] == [(topic + "b", 0), (topic + "a", 0)]
+    answer = connection.ask("Metadata", 9, Topics=[{"Name": ""}] * 50000, AllowAutoTopicCreation=False)
+    assert [(t["Name"], t["ErrorCode"]) for t in answer["Topics"]] == [("", 17)]
