@@ -48,6 +48,7 @@ static void load(struct broker *broker, struct topic_entry *entry) {
     struct verify_rules *rules = &settings->verify;
     verify_rules_init(rules);
     rules->message_bytes_max = (int32_t)config.max_message_bytes;
+    rules->decompressed_record_bytes_max = (int32_t)config.max_decompressed_message_bytes;
     rules->timestamp_type = span_equal(config.message_timestamp_type, SPAN_LITERAL("LogAppendTime")) ? TIMESTAMP_LOG_APPEND : TIMESTAMP_CREATE;
     rules->timestamp_before_max_ms = config.message_timestamp_before_max_ms;
     rules->timestamp_after_max_ms = config.message_timestamp_after_max_ms;

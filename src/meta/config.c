@@ -20,7 +20,7 @@
 #define SERVERS (CHECK_SERVERS, 0, 0, 0, NULL)
 #define VOTERS (CHECK_VOTERS, 0, 0, 0, NULL)
 #define VALID(check_, low_, high_, also_, allowed_) .check = check_, .low = low_, .high = high_, .also = also_, .allowed = allowed_
-enum { INTERNAL = 1, NO_EFFECT = 2 };
+enum { INTERNAL = 1, NO_EFFECT = 2, NOT_SERVED = 4 };
 static const char required_mark[] = "(required)";
 #define REQUIRED required_mark
 #define CONFIG_BROKER(field, ...) CONFIG_ROW(SCOPE_BROKER, __VA_ARGS__)
@@ -29,7 +29,7 @@ static const char required_mark[] = "(required)";
 #define CONFIG_CLIENT_METRICS(field, ...) CONFIG_ROW(SCOPE_CLIENT_METRICS, __VA_ARGS__)
 #define CONFIG_ROW(scope_, name_, type_, default_, valid_, importance_, mode_, flags_, synonyms_, doc_)                     \
     {.scope = scope_, .name = name_, .name_bytes = sizeof name_ - 1, .type = CONFIG_TYPE_##type_, .default_text = default_, VALID valid_,                      \
-     .importance = CONFIG_##importance_, .mode = CONFIG_##mode_, .internal = ((flags_) & INTERNAL) != 0, .no_effect = ((flags_) & NO_EFFECT) != 0, .synonyms = synonyms_, .doc = doc_},
+     .importance = CONFIG_##importance_, .mode = CONFIG_##mode_, .internal = ((flags_) & INTERNAL) != 0, .no_effect = ((flags_) & NO_EFFECT) != 0, .not_served = ((flags_) & NOT_SERVED) != 0, .synonyms = synonyms_, .doc = doc_},
 static const struct config_key keys[] = {
 #include "meta/config.tbl"
 };

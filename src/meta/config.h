@@ -32,6 +32,7 @@ struct config_key {
     const char *default_text;      /* ask config_default */
     bool internal;
     bool no_effect;                /* known, so that files of Apache Kafka are read; nothing here follows from it */
+    bool not_served;               /* checked and told; what it is for is not served yet, and nothing follows from it */
     enum config_check check;
     double low, high, also;        /* CHECK_RANGE: low..high, or `also` */
     const char *allowed;           /* CHECK_ONE_OF..., CHECK_LIST_OF, CHECK_SOME_OF: comma-separated */

@@ -297,7 +297,29 @@ const struct config_key *config_nearest(enum config_scope scope, struct span nam
     return nearest;
 }
 
+static bool begins(struct span name, const char *with) {
+    return name.size > strlen(with) && memcmp(name.data, with, strlen(with)) == 0;
+}
+
+/* What Kafka knew once. NULL: it never did. */
+static const char *gone(struct span name) {
+    static const char *const of_formats[] = {"inter.broker.protocol.version", "log.message.format.version", "message.format.version"};
+    static const char *const of_hosts[] = {"host.name", "port", "advertised.host.name", "advertised.port"};
+    if (begins(name, "zookeeper.")) return "is of the time of ZooKeeper, and has no effect: metadata are in the quorum, see process.roles";
+    for (size_t i = 0; i < countof(of_formats); i++)
+        if (span_equal(name, span_text(of_formats[i]))) return "went with Kafka 4.0, and has no effect: see metadata.version in kafka-features.sh";
+    for (size_t i = 0; i < countof(of_hosts); i++)
+        if (span_equal(name, span_text(of_hosts[i]))) return "went with Kafka 3.0, and has no effect: see listeners and advertised.listeners";
+    return NULL;
+}
+
 static void warn_unknown(struct span name, struct text *lines) {
+    if (begins(name, "config.providers.")) return; /* a provider's own, read before all others */
+    const char *went = gone(name);
+    if (went) {
+        text_add(lines, "%.*s %s\n", (int)(name.size < 128 ? name.size : 128), (const char *)name.data, went);
+        return;
+    }
     const struct config_key *topic = config_find(SCOPE_TOPIC, name), *near = config_nearest(SCOPE_BROKER, name);
     struct span synonyms = topic && topic->synonyms ? span_text(topic->synonyms) : (struct span){0}, first;
     text_add(lines, "%.*s ", (int)(name.size < 128 ? name.size : 128), (const char *)name.data);
@@ -318,7 +340,13 @@ void config_values_warn(const struct config_values *values, struct text *lines) 
         const struct config_entry *entry = &values->entries[i];
         const struct config_key *key = config_find(SCOPE_BROKER, entry->name);
         if (!key && config_base_name(entry->name).size != entry->name.size) key = config_find(SCOPE_BROKER, config_base_name(entry->name));
+        bool of_listener = key && key->name_bytes != entry->name.size;
         if (!key) warn_unknown(entry->name, lines);
+        else if (key->not_served && (of_listener || !span_equal(entry->value, config_default(key))))
+            text_add(lines, "%.*s has no effect yet: what it is for is not served\n", (int)(entry->name.size < 128 ? entry->name.size : 128), (const char *)entry->name.data);
+        else if (of_listener)
+            text_add(lines, "%.*s has no effect yet: %s is served for all listeners together\n", (int)(entry->name.size < 128 ? entry->name.size : 128),
+                     (const char *)entry->name.data, key->name);
         else if (key->no_effect && !span_equal(entry->value, config_default(key)))
             text_add(lines, "%s has no effect here: %s\n", key->name, strncmp(key->doc, "Known so", 8) == 0 ? "it names something of the JVM." : key->doc);
     }

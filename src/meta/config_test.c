@@ -488,7 +488,9 @@ TEST(config_warns_of_what_has_no_effect) {
         {"log.retension.hours", "5", "log.retension.hours is not a key that is known, and has no effect: was log.retention.hours meant?\n"},
         {"nmu.partitions", "5", "nmu.partitions is not a key that is known, and has no effect: was num.partitions meant?\n"},
         {"Log.Dirs", "/x", "Log.Dirs is not a key that is known, and has no effect: was log.dirs meant?\n"},
-        {"zookeeper.connect", "a:2181", "zookeeper.connect is not a key that is known, and has no effect\n"},
+        {"zookeeper.connect", "a:2181", "zookeeper.connect is of the time of ZooKeeper, and has no effect: metadata are in the quorum, see process.roles\n"},
+        {"inter.broker.protocol.version", "3.9", "inter.broker.protocol.version went with Kafka 4.0, and has no effect: see metadata.version in kafka-features.sh\n"},
+        {"advertised.host.name", "a", "advertised.host.name went with Kafka 3.0, and has no effect: see listeners and advertised.listeners\n"},
         {"retention.ms", "5", "retention.ms is a topic's key and has no effect in this file: for all topics it is log.retention.ms\n"},
         {"metric.reporters", "a.B", "metric.reporters has no effect here: it names something of the JVM.\n"},
         {"num.io.threads", "9", "num.io.threads has no effect here: Threads that carry out requests; here shards do, see moldau.shards.\n"},
@@ -497,7 +499,11 @@ TEST(config_warns_of_what_has_no_effect) {
         {"broker.heartbeat.interval.ms", "4500", ""},
         {"num.io.threads", "8", ""}, /* its default: nobody waits for anything */
         {"num.partitions", "5", ""},
-        {"listener.name.external.ssl.keystore.location", "/x", ""},
+        {"listener.name.external.ssl.keystore.location", "/x", "listener.name.external.ssl.keystore.location has no effect yet: what it is for is not served\n"},
+        {"listener.name.external.max.connections", "5", "listener.name.external.max.connections has no effect yet: max.connections is served for all listeners together\n"},
+        {"ssl.keystore.location", "/x", "ssl.keystore.location has no effect yet: what it is for is not served\n"},
+        {"ssl.keystore.type", "JKS", ""}, /* its default */
+        {"config.providers.env.class", "a.B", ""},
     };
     for (size_t i = 0; i < countof(said); i++) {
         config_values_init(&b.values, &b.arena);

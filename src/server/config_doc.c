@@ -77,6 +77,7 @@ static void row(FILE *out, const struct config_key *key) {
         fputc('.', out);
     }
     if (key->no_effect) fputs(" **Without effect.**", out);
+    if (key->not_served) fputs(" **Not served yet.**", out);
     fputs(" |\n", out);
 }
 

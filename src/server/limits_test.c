@@ -69,6 +69,21 @@ TEST(limits_of_connections_change_at_run_time) {
     assert_int_equal(alter(&admin, "max.connections", NULL), KAFKA_NONE);
     assert_true(rig_answer(&other, 1000).size > 0); /* and is let in */
     rig_disconnect(&other);
+    node_rig_for(&rig, 2000);
+    assert_int_equal(alter(&admin, "max.connection.creation.rate", "0"), KAFKA_INVALID_REQUEST);
+    assert_int_equal(alter(&admin, "max.connection.creation.rate", "1"), KAFKA_NONE);
+    assert_true(is_served(&other, &rig)); /* a second's worth */
+    rig_disconnect(&other);
+    for (int i = 0; i < 2; i++) { /* and the next one in its second; without the rate at once */
+        rig_connect(&other, &rig, RIG_PORT);
+        struct api_versions_request request;
+        api_versions_request_init(&request);
+        rig_send_request(&other, API_API_VERSIONS, 0, &request);
+        assert_int_equal(rig_answer(&other, 300).size > 0, i == 1);
+        if (i == 0) assert_true(rig_answer(&other, 1500).size > 0);
+        rig_disconnect(&other);
+        if (i == 0) assert_int_equal(alter(&admin, "max.connection.creation.rate", NULL), KAFKA_NONE);
+    }
     rig_disconnect(&admin);
     node_rig_stop(&rig);
     node_rig_close(&rig);

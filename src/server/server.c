@@ -420,9 +420,13 @@ static enum err open_quorum(struct server *server, struct text *why) {
         .snapshot_bytes = (uint64_t)config_number(&view, KEY_metadata_log_max_record_bytes_between_snapshots),
         .snapshot_interval_ms = config_number(&view, KEY_metadata_log_max_snapshot_interval_ms),
         .segment_bytes = (uint32_t)config_number(&view, KEY_metadata_log_segment_bytes),
+        .retention_bytes = config_number(&view, KEY_metadata_max_retention_bytes),
+        .retention_ms = config_number(&view, KEY_metadata_max_retention_ms),
         .listener = {controller_listener(server->controller), meta_follow_listener(server->follow)},
     };
     if (quorum.snapshot_interval_ms == 0) quorum.snapshot_interval_ms = -1;
+    if (quorum.retention_bytes == 0) quorum.retention_bytes = 1; /* 0 is "by default" there */
+    if (quorum.retention_ms == 0) quorum.retention_ms = 1;
     err = quorum_open(&server->quorum, &quorum, sentence, sizeof sentence);
     if (err) text_add(why, "%s", sentence);
     else {

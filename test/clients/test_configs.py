@@ -246,3 +246,16 @@ def test_compression_takes_effect_at_once(node, admin, topic):
     alter(admin, TOPIC, topic, ("compression.type", "zstd"))
     assert produce(node, topic, b"x" * 100000) is None
     assert size() - before < 10000
+
+
+def test_decompressed_records_are_bounded_at_once(node, admin, topic):
+    """max.decompressed.message.bytes is about records of compressed batches: refused above it, taken after it was taken back."""
+    create(admin, topic)
+    alter(admin, TOPIC, topic, ("max.decompressed.message.bytes", "1000"))
+    assert produce(node, topic, b"x" * 5000, **{"compression.type": "gzip"}) == "INVALID_RECORD"
+    assert produce(node, topic, b"x" * 5000) is None
+    alter(admin, TOPIC, topic, ("max.decompressed.message.bytes", None))
+    assert produce(node, topic, b"x" * 5000, **{"compression.type": "gzip"}) is None
+    assert alter_all_brokers(node, ("max.decompressed.message.bytes", "1000")) == 0
+    assert produce(node, topic, b"x" * 5000, **{"compression.type": "gzip"}) == "INVALID_RECORD"
+    assert alter_all_brokers(node, ("max.decompressed.message.bytes", None)) == 0
