@@ -25,9 +25,9 @@ if [ "${STEADY:-1}" != 0 ]; then
   trap 'rm -rf "$scratch"' EXIT
   export STEADY_FILE=$scratch/holes
   for i in "${!drivers[@]}"; do
-    printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$here/steady.sh" "${drivers[$i]}" > "$scratch/driver-$i.sh"
+    printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$here/steady.sh" "${drivers[i]}" > "$scratch/driver-$i.sh"
     chmod +x "$scratch/driver-$i.sh"
-    drivers[$i]=$scratch/driver-$i.sh
+    drivers[i]=$scratch/driver-$i.sh
   done
 fi
 "$compare/compare.sh" "$@" "${drivers[@]}"

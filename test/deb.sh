@@ -7,6 +7,7 @@
 set -euo pipefail
 package=$(readlink -f "$1") passed=0 failed=0
 sources=/etc/apt/sources.list.d/debian.sources
+# shellcheck source=/dev/null
 codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
 if [ $# -gt 1 ]; then root=$(readlink -f "$2") keep=1; else root=$(mktemp -d) keep=; fi
 
@@ -47,9 +48,11 @@ find "$root/etc" "$root/var/lib" -path "$root/var/lib/apt" -prune -o -path "$roo
 cp "$package" "$root/tmp/moldau.deb"
 hold "apt installs it" inside apt-get install -y -qq --no-install-recommends /tmp/moldau.deb
 hold "the user is there, without a shell" inside sh -c 'getent passwd moldau | grep -q nologin'
+# shellcheck disable=SC2016 # these run inside, with the dollars that are there
 hold "the data are the user's alone" inside sh -c '[ "$(stat -c "%U:%G %a" /var/lib/moldau)" = "moldau:moldau 750" ]'
 hold "the directory is formatted" inside test -s /var/lib/moldau/meta.properties
 hold "the service is enabled" inside test -L /etc/systemd/system/multi-user.target.wants/moldau.service
+# shellcheck disable=SC2016
 hold "the unit is sound" inside sh -c 'command -v systemd-analyze >/dev/null && out=$(systemd-analyze verify --man=no moldau.service 2>&1) && [ -z "$out" ] || { echo "$out"; false; }'
 hold "manual pages are there under both names" inside sh -c 'ls /usr/share/man/man1/moldau-topics.1.gz /usr/share/man/man1/kafka-topics.sh.1.gz || grep -q "path-exclude.*man" -r /etc/dpkg'
 
@@ -77,7 +80,7 @@ with open(sys.argv[2], "w", buffering=1) as out:
         out.write(manager.recv(4096).decode() + "\n")
 END
 listener=$!
-for i in $(seq 100); do [ -S "$root/tmp/notify" ] && break; sleep 0.1; done
+for _ in $(seq 100); do [ -S "$root/tmp/notify" ] && break; sleep 0.1; done
 hold "the node starts as packaged, serves, and stops" unshare --net --pid --fork --mount sh -c "
   ip link set lo up && mount -t proc proc '$root/proc' && chroot '$root' env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sh /tmp/run >'$root/tmp/out' 2>&1 || { cat '$root/tmp/out' '$root/tmp/node.log'; false; }"
 hold "what was written came back" grep -qx "hello from a package" "$root/tmp/out"

@@ -19,8 +19,8 @@ DESTDIR=$root meson install -C "$build" --no-rebuild --quiet >/dev/null
 prefix=$(meson introspect --buildoptions "$build" | python3 -c 'import json, sys; print(next(o["value"] for o in json.load(sys.stdin) if o["name"] == "prefix"))')
 p=$root$prefix
 
-tools=$(sed -nE 's/^TOOL\([a-z0-9_]+, "([^"]+)".*/\1/p' src/cli/cli.tbl)
-scripts="kafka-server-start.sh $(sed -nE 's/^TOOL\([a-z0-9_]+, "[^"]+", "([^"]+)".*/\1/p' src/cli/cli.tbl)"
+mapfile -t tools < <(sed -nE 's/^TOOL\([a-z0-9_]+, "([^"]+)".*/\1/p' src/cli/cli.tbl)
+mapfile -t scripts < <(echo kafka-server-start.sh; sed -nE 's/^TOOL\([a-z0-9_]+, "[^"]+", "([^"]+)".*/\1/p' src/cli/cli.tbl)
 {
   echo bin/moldau
   echo etc/moldau/server.properties
@@ -30,14 +30,14 @@ scripts="kafka-server-start.sh $(sed -nE 's/^TOOL\([a-z0-9_]+, "[^"]+", "([^"]+)
   echo share/zsh/site-functions/_moldau
   printf 'share/doc/moldau/%s\n' ARCHITECTURE.md README.md config.md
   echo share/man/man1/moldau.1
-  printf 'share/man/man1/moldau-%s.1\n' $tools
-  printf 'bin/%s\n' $scripts
-  printf 'share/man/man1/%s.1\n' $scripts
-  printf 'share/bash-completion/completions/%s\n' $scripts
+  printf 'share/man/man1/moldau-%s.1\n' "${tools[@]}"
+  printf 'bin/%s\n' "${scripts[@]}"
+  printf 'share/man/man1/%s.1\n' "${scripts[@]}"
+  printf 'share/bash-completion/completions/%s\n' "${scripts[@]}"
 } | sort >"$root/expected"
-(cd "$p" && find . ! -type d | sed 's|^\./||') | sed 's|^etc/|etc/|' | sort >"$root/found"
+(cd "$p" && find . ! -type d | sed 's|^\./||') | sort >"$root/found"
 if diff "$root/expected" "$root/found"; then good; else bad "the list above is not what was installed"; fi
-[ "$(wc -l <"$root/found")" -ge 80 ] && good || bad "too few files to be all of it"
+hold "too few files to be all of it" [ "$(wc -l <"$root/found")" -ge 80 ]
 
 while read -r link; do hold "$link leads nowhere" test -e "$p/$link"; done < <(cd "$p" && find . -type l)
 hold "the program does not start" "$p/bin/moldau" --version
@@ -51,7 +51,7 @@ hold "the unit does not wait for readiness" grep -qx "Type=notify" "$p/lib/syste
 if grep -q '@' <(grep -v '^System' "$p/lib/systemd/system/moldau.service"); then bad "the unit has something that was not filled in"; else good; fi
 # bash, as it completes: the same table.
 offered=$(bash -c ". '$p/share/bash-completion/completions/moldau'; COMP_WORDS=(kafka-topics.sh --de); COMP_CWORD=1; _moldau; echo \${COMPREPLY[*]}")
-[ "$offered" = "--delete --delete-config --describe" ] && good || bad "bash completes kafka-topics.sh --de to: $offered"
+hold "bash completes kafka-topics.sh --de to: $offered" [ "$offered" = "--delete --delete-config --describe" ]
 
 for package in $(sed -nE '/^packages_build=\(/,/\)/p' dev | tr -d '()' | tr ' ' '\n' | grep -- '-dev$' | grep -v libc6-dev); do
   hold "packaging/debian/control does not build with $package" grep -q "^ $package" packaging/debian/control

@@ -12,11 +12,11 @@ port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
 TSAN_OPTIONS="halt_on_error=0 exitcode=66" "$program" dev --dir "$folder/data" --port "$port" --override moldau.shards=3 \
   --override num.partitions=6 >"$folder/log" 2>&1 &
 node=$!
-for _ in $(seq 300); do grep -aq ready "$folder/log" && break; kill -0 $node 2>/dev/null || break; sleep 0.1; done
+for _ in $(seq 300); do grep -aq ready "$folder/log" && break; kill -0 "$node" 2>/dev/null || break; sleep 0.1; done
 passed=0 failed=0
 ok() { if [ "$2" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $1"; fi; } # NAME STATUS
 grep -aq ready "$folder/log" && status=0 || status=1
-ok "the node starts" $status
+ok "the node starts" "$status"
 
 producer() { # NAME: rounds of 200 records, each acknowledged by all; counts what was
   local end=$((SECONDS + seconds)) round=0
@@ -40,16 +40,16 @@ scraper() { # scrapes as fast as it may, until the others are through
   [ $round -gt 2 ]
 }
 workers=()
-for n in 1 2 3; do producer $n & workers+=($!); done
-for n in 1 1 2; do member $n & workers+=($!); done
+for n in 1 2 3; do producer "$n" & workers+=($!); done
+for n in 1 1 2; do member "$n" & workers+=($!); done
 scraper & workers+=($!)
-for worker in "${workers[@]}"; do wait "$worker" && status=0 || status=1; ok "a client serves its time" $status; done
+for worker in "${workers[@]}"; do wait "$worker" && status=0 || status=1; ok "a client serves its time" "$status"; done
 for n in 1 2 3; do
-  got=$(timeout 60 kcat -q -b "127.0.0.1:$port" -C -t t$n -o beginning -e 2>/dev/null | sort -u | wc -l)
+  got=$(timeout 60 kcat -q -b "127.0.0.1:$port" -C -t "t$n" -o beginning -e 2>/dev/null | sort -u | wc -l)
   [ "$got" -gt 0 ] && [ "$got" = "$(cat "$folder/sent$n" 2>/dev/null)" ] && status=0 || status=1
-  ok "t$n: every record acknowledged is there ($got)" $status
+  ok "t$n: every record acknowledged is there ($got)" "$status"
 done
-kill -TERM $node 2>/dev/null && wait $node && status=0 || status=$?
+kill -TERM "$node" 2>/dev/null && wait "$node" && status=0 || status=$?
 node=
 ok "the node stops cleanly ($status)" "$status"
 reports=$(grep -ac "WARNING: ThreadSanitizer" "$folder/log" || true)

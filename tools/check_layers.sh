@@ -3,6 +3,7 @@
 # Prints each wrong include; ends with a count. Exit status 1 when there was one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck disable=SC2016 # awk's dollars, not the shell's
 find src -name '*.[ch]' | LC_ALL=C sort | xargs awk '
 BEGIN {
   while ((getline line < "LAYERS") > 0) {
