@@ -7,14 +7,14 @@
 #include <strings.h>
 
 bool console_renamed(const struct args *args, const char *option, const char *old, const char **out) {
-    bool has_old = args_has(args, old);
+    bool has_old = args_has(args, old), produces = args->tool == &cli_tools[TOOL_console_producer]; /* Kafka's two tools say it differently */
     *out = has_old ? old : option;
     if (!has_old) return true;
     if (args_has(args, option)) {
-        (void)args_wrong(args, "Options --%s and --%s cannot be specified together.", old, option);
+        (void)args_wrong(args, "Options --%s and --%s cannot be specified together.", produces ? option : old, produces ? old : option);
         return false;
     }
-    printf("Warning: --%s is deprecated and will be removed in a future version. Use --%s instead.\n", old, option);
+    printf("%s --%s is deprecated and will be removed in a future version. Use --%s instead.\n", produces ? "Warning:" : "Option", old, option);
     return true;
 }
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { WHY_MAX = 8192, WAIT_MS = 100, METADATA_MS = 10000, REFRESH_MS = 30000, SEARCH_MS = 500, TOPICS_MAX = 10000 };
+enum { WHY_MAX = 8192, WAIT_MS = 100, METADATA_MS = 10000, REFRESH_MS = 30000, SEARCH_MS = 500, TOPICS_MAX = 10000, ASKED_MAX = 32 };
 /* At so many records in memory the library stops fetching for a whole second. Their bytes are bounded besides. */
 #define QUEUED_MESSAGES "10000000"
 enum formatter { FORMAT_DEFAULT, FORMAT_NOTHING, FORMAT_COORDINATOR };
@@ -67,6 +67,21 @@ static struct source *source_of(struct consumer *consumer, const char *name) {
     return &grown[consumer->source_count++];
 }
 
+/* The library asks for records of the partitions that it knows where to begin in, and whatever else it asks the broker
+ * waits behind that: a first fetch for an empty partition alone keeps all others waiting for half a second. So where there
+ * are few enough, it is told where each begins, and those with records come first. */
+static void start_partitions(struct consumer *consumer, struct source *source, int32_t count, int64_t from) {
+    int64_t low[ASKED_MAX], high[ASKED_MAX];
+    int32_t first = source->partitions, asked = first == 0 && from == RD_KAFKA_OFFSET_BEGINNING && count > 1 && count <= ASKED_MAX ? count : 0;
+    for (int32_t i = 0; i < asked; i++)
+        if (rd_kafka_query_watermark_offsets(consumer->kafka, source->name, i, &low[i], &high[i], METADATA_MS)) low[i] = high[i] = from;
+    for (int32_t i = 0; i < asked; i++)
+        if (low[i] < high[i]) (void)rd_kafka_consume_start_queue(source->topic, i, low[i], consumer->queue);
+    for (int32_t i = first; i < count; i++)
+        if (i >= asked || low[i] >= high[i]) (void)rd_kafka_consume_start_queue(source->topic, i, i < asked ? low[i] : from, consumer->queue);
+    source->partitions = count;
+}
+
 static void read_partitions(struct consumer *consumer, const rd_kafka_metadata_topic_t *topic) {
     struct source *source = source_of(consumer, topic->topic);
     if (!source || !source->topic) return;
@@ -78,8 +93,7 @@ static void read_partitions(struct consumer *consumer, const rd_kafka_metadata_t
         (void)rd_kafka_consume_start_queue(source->topic, only, from, consumer->queue);
         return;
     }
-    for (; source->partitions < topic->partition_cnt; source->partitions++)
-        (void)rd_kafka_consume_start_queue(source->topic, source->partitions, from, consumer->queue);
+    start_partitions(consumer, source, topic->partition_cnt, from);
 }
 
 /* Which topics and partitions there are now. Asked for by name, a missing topic is made where the cluster does that. */
@@ -92,7 +106,9 @@ static void refresh(struct consumer *consumer) {
         topic = source ? source->topic : NULL;
     }
     bool found = false;
-    rd_kafka_resp_err_t error = rd_kafka_metadata(consumer->kafka, !name, topic, &metadata, METADATA_MS);
+    int64_t timeout_ms = args_has(consumer->args, "timeout-ms") ? args_number(consumer->args, "timeout-ms") : -1;
+    int wait_ms = timeout_ms >= 0 && timeout_ms < METADATA_MS ? (int)timeout_ms : METADATA_MS;
+    rd_kafka_resp_err_t error = rd_kafka_metadata(consumer->kafka, !name, topic, &metadata, wait_ms);
     for (int i = 0; !error && i < metadata->topic_cnt; i++) {
         const rd_kafka_metadata_topic_t *each = &metadata->topics[i];
         if (name && each->err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) consumer->refused = true;

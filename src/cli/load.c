@@ -9,6 +9,18 @@
 
 enum { SAMPLES_MAX = 500000 };
 
+/* An older name and the one that took its place: told, and not both. */
+static bool check_names(struct load *load, const char *const *names) {
+    bool letters = args_has_letters(load->args->tool);
+    if (!names[0] || !names[1] || !args_has(load->args, names[0])) return true;
+    if (args_has(load->args, names[1])) {
+        text_add(&load->why, letters ? "--%s and --%s cannot be specified together." : "Option \"[%s]\" can't be used with option \"[%s]\"", names[0], names[1]);
+        return false;
+    }
+    printf(letters ? "Option --%s has been deprecated and will be removed in a future version. Use --%s instead.\n" : "Warning: --%s is deprecated. Use --%s instead.\n", names[0], names[1]);
+    return true;
+}
+
 bool load_open(struct load *load, struct args *args, const char *const *files, const char *const *properties) {
     memset(load, 0, sizeof *load);
     load->args = args;
@@ -16,6 +28,7 @@ bool load_open(struct load *load, struct args *args, const char *const *files, c
     arena_init(&load->arena, &load->pool, 0);
     config_values_init(&load->config, &load->arena);
     text_init(&load->why, load->why_bytes, sizeof load->why_bytes);
+    if (!check_names(load, files) || !check_names(load, properties)) return false;
     for (; *files; files++)
         if (args_text(args, *files) && !properties_read_file(&load->config, args_text(args, *files), &load->why)) return false;
     for (; *properties; properties++)

@@ -18,6 +18,7 @@ from conftest_shared import TOOLS, run
 CLASSES = {
     "consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "get-offsets": "org.apache.kafka.tools.GetOffsetShell",
     "configs": "kafka.admin.ConfigCommand", "features": "org.apache.kafka.tools.FeatureCommand", "metadata-quorum": "org.apache.kafka.tools.MetadataQuorumCommand",
+    "topics": "org.apache.kafka.tools.TopicCommand", "console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer", "broker-api-versions": "org.apache.kafka.tools.BrokerApiVersionsCommand",
     "cluster": "org.apache.kafka.tools.ClusterTool", "log-dirs": "org.apache.kafka.tools.LogDirsCommand", "delete-records": "org.apache.kafka.tools.DeleteRecordsCommand",
 }
 TOPIC, GROUP = "texts", "readers"
@@ -57,6 +58,8 @@ def same(name, *words, mask=None):
     ["--reset-offsets", "--group", GROUP, "--topic", f"{TOPIC}:0,2", "--shift-by", "2", "--dry-run", "--export"],
     ["--reset-offsets", "--all-groups", "--all-topics", "--to-datetime", "2020-09-13T12:26:52.500", "--dry-run", "--export"],
     ["--reset-offsets", "--group", "new", "--topic", TOPIC, "--by-duration", "PT1S", "--dry-run"], ["--reset-offsets", "--group", GROUP, "--topic", "missing", "--to-latest", "--dry-run"],
+    ["--reset-offsets", "--group", GROUP, "--all-topics", "--by-duration", "P100000D", "--dry-run"], ["--reset-offsets", "--group", GROUP, "--from-file", "/nope", "--dry-run"],
+    ["--reset-offsets", "--group", GROUP, "--topic", f"{TOPIC}:9", "--to-latest", "--dry-run"], ["--reset-offsets", "--group", GROUP, "--all-topics", "--to-datetime", "2020-09-13", "--dry-run"],
     ["--delete", "--group", "nobody"], ["--delete-offsets", "--group", GROUP, "--topic", "missing"],
 ])
 def test_groups(address, words):
@@ -130,3 +133,37 @@ def test_the_rest(address, tmp_path):
     path = tmp_path / "offsets.json"
     path.write_text(json.dumps({"partitions": [{"topic": TOPIC, "partition": 1, "offset": 2}], "version": 1}))
     same("delete-records", *at, "--offset-json-file", path)
+
+
+@pytest.mark.parametrize("name, words", [
+    ("topics", ["--describe", "--topic", "a", "--topic", "b"]), ("get-offsets", ["--topic", "a", "--topic", "b"]), ("configs", ["--describe", "--topic", "a", "--topic", "b"]),
+    ("console-consumer", ["--topic", "a", "--topic", "b"]), ("topics", ["--frob"]), ("topics", ["--list", "--topi", "x"]), ("topics", ["-list"]), ("cluster", ["clus"]), ("cluster", ["frob"]),
+    ("cluster", []), ("features", ["frob"]), ("features", ["describe", "stray"]), ("metadata-quorum", ["describe"]), ("configs", ["--describe", "--ip", "no.such.invalid"]),
+    ("console-consumer", ["--topic", "no/name", "--timeout-ms", "3000"]), ("console-consumer", ["--topic", TOPIC, "--command-property", "group.protocol=frob"]),
+])
+def test_what_is_refused_and_taken(address, name, words):
+    """The exit status, and where there is any, the text on standard output but what is said of a wrong command line."""
+    mine, theirs = both(name, *words, *(["--bootstrap-server", address] if words else []))
+    if not mine.returncode:
+        assert mine.stdout == theirs.stdout
+
+
+@pytest.mark.parametrize("servers", ["nohost", "nowhere.invalid:9092", ""])
+@pytest.mark.parametrize("name, words", [("topics", ["--list"]), ("consumer-groups", ["--list"]), ("configs", ["--describe", "--entity-type", "topics"]), ("get-offsets", []),
+                                         ("cluster", ["cluster-id"]), ("console-consumer", ["--topic", TOPIC])])
+def test_servers_that_cannot_be(servers, name, words):
+    mine, theirs = both(name, *words, "--bootstrap-server", servers)
+    assert mine.stdout == theirs.stdout
+
+
+@pytest.mark.parametrize("formatter", ["OffsetsMessageFormatter", "GroupMetadataMessageFormatter", "TransactionLogMessageFormatter", "NoOpMessageFormatter"])
+def test_formatters_of_kafkas_own_topics(address, formatter):
+    """The same objects; of partitions whose order is chance."""
+    words = ["--bootstrap-server", address, "--topic", "__consumer_offsets", "--from-beginning", "--timeout-ms", "8000", "--partition", "0"]
+    for partition in range(50):
+        words[-1] = str(partition)
+        if run(TOOLS / "kafka-get-offsets.sh", "--bootstrap-server", address, "--topic-partitions", f"__consumer_offsets:{partition}").stdout.strip().endswith(":0"):
+            continue
+        mine, theirs = both("console-consumer", *words, "--formatter", "org.apache.kafka.tools.consumer." + formatter)
+        assert mine.stdout == theirs.stdout
+        break
