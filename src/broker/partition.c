@@ -220,7 +220,7 @@ struct partition *partition_get(struct broker *broker, struct uuid topic_id, par
     name[topic->name.size] = 0;
     struct log_dir *dir = place_for(broker, state, name);
     if (!dir) goto fail;
-    struct log_spec spec = {.dir = dir, .topic = name, .partition = index, .topic_id = topic_id, .create = true,
+    struct log_spec spec = {.dir = dir, .topic = name, .partition = index, .topic_id = topic_id, .create = true, .strays = true,
                             .config = settings->log, .owner = &partition->log_owner};
     if (log_new(&partition->log, broker->store, &spec)) goto fail;
     if (!map_insert(&broker->partitions, &partition->node, partition_hash(topic_id, index))) goto fail_log;

@@ -13,6 +13,7 @@ void store_settings_read(struct log_store_options *out, const struct config_view
     out->high_watermark_ms = config_number(view, KEY_replica_high_watermark_checkpoint_interval_ms);
     out->retention_check_ms = config_number(view, KEY_log_retention_check_interval_ms);
     out->retention_first_ms = out->retention_check_ms < RETENTION_FIRST_MS ? out->retention_check_ms : RETENTION_FIRST_MS;
+    out->delete_delay_ms = config_number(view, KEY_log_segment_delete_delay_ms);
     out->producer_expiration_ms = config_number(view, KEY_producer_id_expiration_ms);
     out->producer_check_ms = config_number(view, KEY_producer_id_expiration_check_interval_ms);
     out->background_opens_max = opens < 1 ? 1 : opens > 1024 ? 1024 : (uint32_t)opens;

@@ -124,7 +124,7 @@ int log_dirs_each_found(const struct log_dirs *dirs, int (*visit)(void *, struct
 
 const struct future *dirs_find_future(const struct log_dirs *dirs, const char *topic, partition_index partition, const struct log_dir *than) {
     const struct future *future = dirs->futures;
-    while (future && !(future->partition == partition && future->dir != than && log_dir_is_online(future->dir) && strcmp(future->topic, topic) == 0)) future = future->next;
+    while (future && !(future->partition == partition && future->dir != than && !future->is_stray && log_dir_is_online(future->dir) && strcmp(future->topic, topic) == 0)) future = future->next;
     return future;
 }
 
@@ -254,6 +254,7 @@ static enum err read_marks(struct log_dir *dir, struct io_files files, enum chec
         topic[entries[i].topic.size] = 0;
         struct found *found = find_any(dir->dirs, topic, entries[i].partition);
         if (found && found->dir == dir) found->marks[kind] = entries[i].offset;
+        else atomic_store(&dir->deleted, 1); /* the process before did not come to take it out */
     }
     arena_destroy(&arena);
     pool_free(pool, bytes, size + 1);

@@ -21,6 +21,7 @@ struct found {
 struct future {
     struct future *next;
     struct log_dir *dir;
+    _Atomic bool is_stray;              /* put aside since */
     partition_index partition;
     char *topic;                        /* lives in the dirs' arena, as the name does */
     char name[];
@@ -45,6 +46,7 @@ struct log_dir {
     /* A partition that was deleted leaves lines in the checkpoints that a new one of its name must not inherit: a log is
      * created only when `settled` has reached what `deleted` was. */
     _Atomic uint64_t deleted, settled;
+    _Atomic uint32_t straying;       /* jobs that put strays aside: until then nothing is made where they lie */
 };
 struct log_dirs {
     struct pool *pool;               /* borrows */

@@ -1,6 +1,7 @@
 #include "log/log.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "log/listing.h"
 #include "log/parts.h"
 #include "log/recover.h"
 #include <string.h>
@@ -54,6 +55,7 @@ static void inherit(struct log *log, struct log *before) {
         log->opened_once = before->opened_once;
         log->recovery_known = before->recovery_known;
         log->mark_known = before->mark_known;
+        log->may_be_stray = before->may_be_stray;
         log->start_is_above = before->start_is_above;
         log->clean_point = before->clean_point;
     }
@@ -111,6 +113,7 @@ enum err log_new(struct log **out, struct log_store *store, const struct log_spe
         log->recovery_point = log->recovery_filed = marks[CHECKPOINT_RECOVERY] < 0 ? 0 : marks[CHECKPOINT_RECOVERY];
         log->clean_point = marks[CHECKPOINT_CLEANER];
         log->clean = found->dir->was_clean;
+        log->may_be_stray = spec->strays;
         log->create = false; /* it is there: time passes for it even if nobody opens it */
         atomic_store_explicit(&found->taken, true, memory_order_release);
     } else {
@@ -270,6 +273,10 @@ static void next_when_closed(struct log *log) {
     }
     if (list_is_empty(&log->waits) && !log->wants_background) return;
     if (!log_dir_is_online(log->dir)) { log_fail(log, ERR_IO); return; }
+    if (log->create && !log->opened_once && atomic_load(&log->dir->straying) > 0) { /* perhaps one of this name */
+        store_retry(store);
+        return;
+    }
     /* Lines that a deleted log of this name left in the checkpoint files must be gone before a new one relies on them. */
     if (log->create && !log->opened_once && atomic_load(&log->dir->settled) < atomic_load(&log->dir->deleted)) {
         store_settle(log);
@@ -405,7 +412,7 @@ enum err log_open(struct log *log, struct log_wait *wait) {
 struct open_job {
     struct log_job job;
     struct recover_input in;
-    char parent[PATH_MAX_BYTES];
+    char parent[PATH_MAX_BYTES], stray[PATH_MAX_BYTES];
     struct uuid topic_id;
     struct log_config config;
     struct log_body *body;
@@ -421,7 +428,11 @@ static enum err open_run(struct log_job *job, struct io_files files) {
     enum err err = ERR_NONE;
     if (open->cut_fully) err = recover_wipe(files, job->folder);
     else if (open->cut) err = recover_cut(files, &job->pool, job->folder, open->cut_offset, open->cut_copies);
-    return err ? err : recover(&open->in, &open->body, &open->topic_id);
+    if (!err) err = recover(&open->in, &open->body, &open->topic_id);
+    if (err != ERR_FENCED || !open->stray[0]) return err;
+    err = err_from_errno(files.vtable->rename(files.self, job->folder, open->stray));
+    if (!err) err = folder_sync(files, open->parent);
+    return err ? err : ERR_FENCED;
 }
 
 static void take_body(struct log *log, struct open_job *open) {
@@ -433,7 +444,7 @@ static void take_body(struct log *log, struct open_job *open) {
     log->end = log->written = log->flushed = body->end;
     log->opened_once = true;
     log->durable_told = body->end;
-    log->create = false;
+    log->create = log->may_be_stray = false;
     log->unasked = log->in_background && list_is_empty(&log->waits);
     log->opened_to_measure |= log->unasked && log->config.cleanup_compact; /* the cleaner closes it when it has looked */
     log->wants_background = false;
@@ -465,10 +476,30 @@ static void take_body(struct log *log, struct open_job *open) {
     dirs_mark_dirty(store->dirs, CHECKPOINT_RECOVERY);
 }
 
+/* The folder was that of another topic of the name, and is put aside: this one has none yet, and what the checkpoints say is
+ * not said of it. */
+static void begin_anew(struct log *log) {
+    struct log_dir *dir = log->dir;
+    log->may_be_stray = log->clean = log->recovery_known = log->mark_known = log->start_is_above = false;
+    log->create = true;
+    log->start = log->start_filed = log->high_watermark = log->recovery_point = log->recovery_filed = 0;
+    log->clean_point = -1;
+    log->state = LOG_CLOSED;
+    atomic_fetch_add(&dir->deleted, 1);
+    for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) dirs_mark_dirty(log->store->dirs, (enum checkpoint_kind)kind);
+    if (move_must_end(log)) return; /* it looks here again when it has */
+    log_due(log);
+}
+
 static void open_finish(struct log_job *job) {
     struct open_job *open = container_of(job, struct open_job, job);
     struct log *log = job->log;
     enum err err = job->err;
+    if (err == ERR_FENCED && open->stray[0]) {
+        job_free(job);
+        begin_anew(log);
+        return;
+    }
     bool was_cut = open->cut || open->cut_fully;
     struct log_wait *wait = was_cut ? log->change_wait : NULL;
     if (!err) take_body(log, open);
@@ -502,6 +533,11 @@ static bool open_begin(struct log *log, enum change cut) {
     open->topic_id = log->topic_id;
     open->config = log->config;
     strcpy(open->parent, log->dir->path);
+    if (log->may_be_stray && cut == CHANGE_NONE) {
+        char name[NAME_MAX_BYTES + 1];
+        path_away_name(name, log->topic, log->partition, uuid_random(&store->random), "-stray");
+        path_join(open->stray, open->parent, name);
+    }
     open->began = io_now(store->shard->io);
     /* A log that closed because nobody asked for it has not been stopped: its producers, whose timestamps may be as old as
      * what they copy, go when the check of expiry finds them, as in a log that stays open. */

@@ -131,6 +131,7 @@ struct log_store_options {
     uint32_t sync_fs_files;        /* 0: 64; more files to sync in a turn than this: the whole file system at once    */
     uint32_t preallocate_bytes;    /* 0: 4 MiB for logs that are hot; UINT32_MAX: never                               */
     uint32_t room_bytes_max;       /* 0: 256 KiB of zeros at most behind what is synced often; UINT32_MAX: never           */
+    time_ms delete_delay_ms;       /* so long is kept what the process before renamed for deletion                     */
     time_ms producer_expiration_ms;/* 0: 86400000                                                                     */
     time_ms producer_check_ms;     /* 0: 600000: producer.id.expiration.check.interval.ms                             */
     uint32_t background_opens_max; /* 0: 2; logs at once that are opened though nobody waits for them                 */
@@ -173,6 +174,9 @@ struct log_metrics {
     uint32_t logs, logs_open, files_open;
     size_t tail_bytes, index_bytes;
 };
+/* Of what was found at the start and no log has taken over: that of which `is_stray` says so gets a name `...-stray`, and is
+ * kept; partitions that were on their way into another directory, too. Answers how many. */
+uint32_t log_store_strays(struct log_store *store, bool (*is_stray)(void *context, const char *topic, partition_index partition), void *context);
 const struct log_metrics *log_store_metrics(const struct log_store *store);
 void log_metrics_add(struct log_metrics *into, const struct log_metrics *from); /* those of several stores */
 /* Each log that is open; open_logs_max of them at most. */
@@ -216,6 +220,7 @@ struct log_spec {
     const char *topic;               /* copied */
     partition_index partition;
     struct uuid topic_id;            /* checked against partition.metadata: ERR_FENCED from the opening when it differs  */
+    bool strays;                     /* then what was found at the start is put aside as `-stray`, and made anew         */
     bool create;                     /* make it when it is missing; else a missing one is ERR_NOT_FOUND                 */
     struct log_config config;
     struct log_owner *owner;         /* borrows: outlives the log */

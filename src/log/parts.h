@@ -154,6 +154,7 @@ struct log {
     bool in_background;           /* is one of the few that are opened in the background now */
     bool settling;                /* waits for a checkpoint of the whole directory */
     bool retired;                 /* closed by its owner: only its marks are kept, for the checkpoints */
+    bool may_be_stray;            /* it was found, and may be of another topic id                      */
     bool start_is_above;          /* of the first segment's base, when the log was closed               */
     bool recovery_known, mark_known; /* there is something to write into the checkpoints                */
     log_offset recovery_gathered; /* what the checkpoint that is being written holds                    */

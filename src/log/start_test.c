@@ -153,3 +153,81 @@ TEST(log_start_that_cannot_be_filed_is_told) {
         bench_free(b);
     }
 }
+
+static void checkpointed(struct bench *b) {
+    struct waiting w;
+    waiting_init(&w);
+    assert_int_equal(bench_wait(b, &w, log_store_checkpoint(bench_store(b), &w.wait)), ERR_NONE);
+}
+
+/* A log that started at 37 is deleted, or lies in a folder of another topic's, and the process is killed before the checkpoints
+ * are written again. One of the same name that is made after the start, and killed at any time, has all of its records. */
+TEST(log_start_of_one_that_is_gone_is_not_inherited) {
+    for (int another = 0; another < 2; another++) {
+        struct bench *b = bench_of(1 << 20);
+        struct bench_log l = {0};
+        struct waiting w;
+        assert_int_equal(bench_start(b), ERR_NONE);
+        open_filled(b, &l, 0);
+        waiting_init(&w);
+        assert_int_equal(log_start_set(l.log, 37), ERR_NONE);
+        assert_int_equal(bench_wait(b, &w, log_start_flush(l.log, &w.wait)), ERR_NONE);
+        checkpointed(b);
+        static const char id[] = "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ";
+        bench_file_write(b, "orders-0/partition.metadata", id, sizeof id - 1);
+        waiting_init(&w);
+        if (!another) assert_int_equal(bench_wait(b, &w, log_delete(l.log, &w.wait)), ERR_NONE);
+        bench_kill(b);
+        for (int life = 0; life < 2; life++) {
+            assert_int_equal(bench_start(b), ERR_NONE);
+            struct log_dir *found = log_dirs_find(bench_dirs(b), "orders", 0);
+            assert_int_equal(found != NULL, another || life > 0);
+            struct log_spec spec = {.dir = found ? found : log_dirs_at(bench_dirs(b), 0), .topic = "orders", .partition = 0, .create = true, .strays = true,
+                                    .config = *bench_config(b), .owner = &l.owner};
+            memset(&spec.topic_id, 9, sizeof spec.topic_id);
+            assert_int_equal(log_new(&l.log, bench_store(b), &spec), ERR_NONE);
+            waiting_init(&w);
+            assert_int_equal(bench_wait(b, &w, log_open(l.log, &w.wait)), ERR_NONE);
+            assert_int_equal(log_start(l.log), 0);
+            assert_int_equal(log_end(l.log), life * 20);
+            for (int i = 0; i < 10; i++) assert_int_equal(bench_append_durably(b, &l, 0, 2, 150), ERR_NONE);
+            assert_int_equal(bench_read_all(b, l.log, 0, LOG_UPTO_END, 700, true).next, life * 20 + 20);
+            bench_kill(b);
+        }
+        bench_free(b);
+    }
+}
+
+static int count_ending(void *context, const char *name, bool is_directory) {
+    uint32_t *counts = context;
+    const char *dot = strrchr(name, '-');
+    counts[0] += is_directory && dot && strcmp(dot, "-delete") == 0;
+    counts[1] += is_directory && dot && strcmp(dot, "-stray") == 0;
+    return 0;
+}
+
+/* What a process has renamed for deletion and not deleted goes as long after the next start as files are kept; strays stay. */
+TEST(log_folders_to_delete_go_after_a_start) {
+    struct bench *b = bench_of(1 << 20);
+    struct bench_log l;
+    struct waiting w;
+    struct io_files files = bench_files(b);
+    bench_config(b)->file_delete_delay_ms = 60000;
+    bench_options(b)->delete_delay_ms = 5000;
+    assert_int_equal(bench_start(b), ERR_NONE);
+    open_filled(b, &l, 0);
+    waiting_init(&w);
+    assert_int_equal(bench_wait(b, &w, log_delete(l.log, &w.wait)), ERR_NONE);
+    bench_kill(b);
+    assert_int_equal(files.vtable->make_directory(files.self, "/data/orders-1.0123456789abcdef0123456789abcdef-stray"), 0);
+    assert_int_equal(bench_start(b), ERR_NONE);
+    for (int late = 0; late < 2; late++) {
+        uint32_t counts[2] = {0};
+        assert_true(bench_pass(b, 3000));
+        assert_int_equal(files.vtable->list(files.self, bench_dir(b), count_ending, counts), 0);
+        assert_int_equal(counts[0], !late);
+        assert_int_equal(counts[1], 1);
+    }
+    bench_stop(b);
+    bench_free(b);
+}
