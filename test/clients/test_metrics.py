@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from conftest_shared import MOLDAU, ROOT, Node, run
+from conftest_shared import MOLDAU, ROOT, TOOLS, Node, run
 
 RECORDS, VALUE = 5000, b"x" * 100
 
@@ -339,6 +339,9 @@ def test_lag(tmp_path):
         assert page.value("kafka_consumergroup_lag", consumergroup="behind") == 100
         assert page.value("kafka_consumergroup_lag_seconds", consumergroup="behind") == pytest.approx(60, abs=30)
         assert page.value("kafka_consumergroup_lag", consumergroup="ahead") == 100
+        rows = [line.split() for line in run(TOOLS / "kafka-consumer-groups.sh", "--bootstrap-server", node.address, "--describe", "--all-groups").stdout.splitlines() if " aged " in line]
+        assert {(row[0], int(row[3]), int(row[5])) for row in rows} == {
+            (name, page.value("kafka_consumergroup_current_offset", consumergroup=name), page.value("kafka_consumergroup_lag", consumergroup=name)) for name in ("ahead", "behind")}
     finally:
         node.stop()
 
