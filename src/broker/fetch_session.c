@@ -35,6 +35,7 @@ void fetch_sessions_init(struct fetch_sessions *sessions, struct pool *pool, str
 static void drop_partition(struct fetch_sessions *sessions, struct fetch_session *session, struct session_partition *partition) {
     map_remove(&session->partitions, &partition->node);
     list_remove(&partition->order);
+    pool_free(sessions->pool, (void *)(uintptr_t)partition->known_as.data, partition->known_as.size);
     pool_free(sessions->pool, partition, partition->bytes);
 }
 
@@ -119,7 +120,7 @@ static void set(struct session_partition *partition, const struct fetch_request_
     partition->log_start = in->log_start_offset;
     partition->current_epoch = in->current_leader_epoch;
     partition->last_fetched_epoch = in->last_fetched_epoch;
-    partition->bytes_max = in->partition_max_bytes < 0 ? 0 : (uint32_t)in->partition_max_bytes;
+    partition->bytes_max = (uint32_t)in->partition_max_bytes; /* below 0: more than any can be, and refused when it is read */
 }
 
 static struct session_partition *make(const struct partition_name *key, struct session_partition *partition) {
@@ -240,6 +241,14 @@ enum kafka_error fetch_session_plan(struct fetch_sessions *sessions, const struc
         list_push(&sessions->used, &plan->session->used);
     }
     return KAFKA_NONE;
+}
+
+void fetch_session_knows(struct fetch_sessions *sessions, const struct fetch_plan *plan, struct session_partition *partition, struct span name) {
+    if (!plan->session || partition->known_as.data) return;
+    void *copy = pool_alloc(sessions->pool, name.size);
+    if (!copy) return; /* over budget: as if it had never been there */
+    memcpy(copy, name.data, name.size);
+    partition->known_as = span_of(copy, name.size);
 }
 
 bool fetch_session_tells(struct fetch_plan *plan, struct session_partition *partition, const struct fetch_response_partition_data *data) {

@@ -21,7 +21,7 @@ struct broker;
 
 /* One partition of a session (or of a full fetch, where it lives for the request alone). */
 struct session_partition {
-    bool was_known;               /* its topic has been there since it was named by its id */
+    struct span known_as;         /* owned by the session: the topic's name, once it was there under its id */
     struct map_node node;         /* by topic and index */
     struct list order;            /* of answering: what had data goes to the back */
     struct uuid topic_id;         /* zero: only the name is known (before version 13) */
@@ -70,6 +70,8 @@ struct fetch_plan {
 };
 enum kafka_error fetch_session_plan(struct fetch_sessions *sessions, const struct fetch_request *request, int16_t version,
                                     bool is_follower, time_ms now_ms, struct fetch_plan *plan);
+/* The partition's topic is there, under this name. */
+void fetch_session_knows(struct fetch_sessions *sessions, const struct fetch_plan *plan, struct session_partition *partition, struct span name);
 /* The answer has been made: true when it must name this partition. Notes what is told. */
 bool fetch_session_tells(struct fetch_plan *plan, struct session_partition *partition, const struct fetch_response_partition_data *data);
 void fetch_session_answered(struct fetch_sessions *sessions, struct fetch_plan *plan);

@@ -176,6 +176,24 @@ static void wait_is_back(struct share *base) {
 
 /* ---- the request's shard ------------------------------------------------------------------------------------------- */
 
+/* Where those are who lead instead (KIP-951), each once. */
+static bool tell_endpoints(struct request *request, struct fetch_response *out) {
+    const struct image *image = request->broker->image;
+    out->node_endpoints = fetch_response_node_endpoint_array(&request->arena, (int32_t)image_broker_count(image));
+    if (!out->node_endpoints) return false;
+    for (const struct image_broker *broker = image_broker_next(image, NULL); broker; broker = image_broker_next(image, broker)) {
+        const struct image_endpoint *endpoint = broker->fenced ? NULL : image_broker_endpoint(broker, span_text(request_listener(request)));
+        bool leads = false;
+        for (int32_t t = 0; t < out->responses_count; t++)
+            for (int32_t p = 0; p < out->responses[t].partitions_count; p++)
+                leads |= out->responses[t].partitions[p].current_leader.leader_id == broker->id;
+        if (!endpoint || !leads) continue;
+        out->node_endpoints[out->node_endpoints_count++] = (struct fetch_response_node_endpoint){
+            .node_id = broker->id, .host = endpoint->host, .port = endpoint->port, .rack = broker->has_rack ? broker->rack : (struct span){0}};
+    }
+    return true;
+}
+
 static void answer(struct request *request) {
     struct fetch_work *work = request->work;
     struct fetch_response *out = &work->response;
@@ -188,6 +206,7 @@ static void answer(struct request *request) {
     out->responses_count = 0;
     struct fetch_response_fetchable_topic_response *topic = NULL;
     const struct session_partition *before = NULL;
+    bool any_leader = false;
     for (uint32_t i = 0; i < work->count; i++) {
         struct fetch_item *item = &work->items[i];
         struct session_partition *partition = work->partitions[i];
@@ -201,6 +220,7 @@ static void answer(struct request *request) {
         /* Consumers learn from version 16 on who leads instead (KIP-951), though the field is older. */
         if (request->version < 16) fetch_response_leader_id_and_epoch_init(&data->current_leader);
         if (!fetch_session_tells(&work->plan, partition, data)) continue;
+        any_leader |= data->current_leader.leader_id >= 0;
         if (!topic || !uuid_equal(before->topic_id, partition->topic_id) || !span_equal(before->name, partition->name)) {
             topic = &out->responses[out->responses_count++];
             topic->topic = partition->name;
@@ -214,6 +234,10 @@ static void answer(struct request *request) {
         topic->partitions_count++;
     }
     out->session_id = work->plan.session ? work->plan.session->id : 0;
+    if (any_leader && !tell_endpoints(request, out)) {
+        request_refuse(request, "over budget");
+        return;
+    }
     fetch_session_answered(request->broker->sessions, &work->plan);
     /* Nobody is there to send to any more: what was read is let go of here. */
     for (uint32_t i = 0; request->client->closed && i < work->count; i++) chain_clear(&work->items[i].records);
@@ -287,6 +311,16 @@ static void wait_pass(struct request *request) {
     fanout_sent(request);
 }
 
+/* No topic has this id. A session remembers under which name one had: there may be another of that name by now. */
+static void refuse_unknown(const struct broker *broker, const struct session_partition *partition, struct fetch_response_partition_data *out) {
+    if (partition->known_as.data && image_topic(broker->image, partition->known_as)) {
+        out->error_code = KAFKA_INCONSISTENT_TOPIC_ID;
+        return;
+    }
+    out->error_code = partition->known_as.data ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION : KAFKA_UNKNOWN_TOPIC_ID;
+    out->aborted_transactions_count = 0;
+}
+
 static bool plan_items(struct request *request, struct fetch_work *work, const struct fetch_request *in) {
     struct broker *broker = request->broker;
     struct list *order = work->plan.session ? &work->plan.session->order : &work->plan.order;
@@ -313,19 +347,20 @@ static bool plan_items(struct request *request, struct fetch_work *work, const s
         item->isolation = in->isolation_level == 1 ? FETCH_COMMITTED : FETCH_UNCOMMITTED;
         item->bytes_max = partition->bytes_max;
         item->done = item_done;
+        item->bytes_are_negative = in->max_bytes < 0 || partition->bytes_max > INT32_MAX;
         out->partition_index = partition->index;
         out->high_watermark = out->last_stable_offset = out->log_start_offset = -1;
         out->aborted_transactions = NULL;
         out->aborted_transactions_count = -1;
         if (request->version >= 13) {
             item->topic_id = partition->topic_id;
-            if (!broker_topic_exists(broker, item->topic_id)) {
-                out->error_code = partition->was_known ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION : KAFKA_UNKNOWN_TOPIC_ID; /* a session remembers */
-                out->aborted_transactions_count = 0;
+            const struct image_topic *topic = image_topic_by_id(broker->image, item->topic_id);
+            if (!topic) {
+                refuse_unknown(broker, partition, out);
                 item->is_refused = true;
                 continue;
             }
-            partition->was_known = true;
+            fetch_session_knows(broker->sessions, &work->plan, partition, topic->name);
         } else if (!broker_topic_id(broker, partition->name, &item->topic_id)) {
             out->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
             out->aborted_transactions_count = 0;
@@ -355,6 +390,32 @@ static void refuse_fetch(struct request *request, struct fetch_work *work, enum 
     request_reply(request, &work->response);
 }
 
+/* Nothing of it can be understood. Before version 13 each partition is told so; before version 7 that is the only place. */
+static void refuse_partitions(struct request *request, struct fetch_work *work, enum kafka_error error) {
+    const struct fetch_request *in = request->in;
+    struct fetch_response *out = &work->response;
+    if (request->version >= 7) out->session_id = in->session_id;
+    out->responses = fetch_response_fetchable_topic_response_array(&request->arena, in->topics_count);
+    if (!out->responses) goto over_budget;
+    for (int32_t t = 0; request->version < 13 && t < in->topics_count; t++) {
+        struct fetch_response_fetchable_topic_response *topic = &out->responses[out->responses_count++];
+        topic->topic = in->topics[t].topic;
+        topic->partitions = fetch_response_partition_data_array(&request->arena, in->topics[t].partitions_count);
+        if (!topic->partitions) goto over_budget;
+        for (int32_t p = 0; p < in->topics[t].partitions_count; p++) {
+            struct fetch_response_partition_data *data = &topic->partitions[topic->partitions_count++];
+            data->partition_index = in->topics[t].partitions[p].partition;
+            data->error_code = (int16_t)error;
+            data->high_watermark = data->last_stable_offset = data->log_start_offset = -1;
+            data->records = (struct wire_records){.bytes = SPAN_LITERAL("")};
+        }
+    }
+    refuse_fetch(request, work, error);
+    return;
+over_budget:
+    request_refuse(request, "over budget");
+}
+
 void handle_fetch(struct request *request) {
     const struct fetch_request *in = request->in;
     struct broker *broker = request->broker;
@@ -364,6 +425,10 @@ void handle_fetch(struct request *request) {
     work->request = request;
     work->plan.arena = &request->arena;
     fetch_response_init(&work->response);
+    if (in->isolation_level != 0 && in->isolation_level != 1) {
+        refuse_partitions(request, work, KAFKA_INVALID_REQUEST);
+        return;
+    }
     broker_id replica = request->version >= 15 ? in->replica_state.replica_id : in->replica_id;
     time_ms now_ms = shard_now(broker->shard) / NS_PER_MS;
     int64_t bytes_max = in->max_bytes < 0 ? 0 : in->max_bytes;

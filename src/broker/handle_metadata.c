@@ -12,10 +12,6 @@
 /* What is allowed when there is no authorizer: everything that the resource knows, a bit for each of Kafka's operations. */
 enum { CLUSTER_OPERATIONS = 0x1fa0, TOPIC_OPERATIONS = 0x0df8 };
 
-static const char *listener_name(const struct request *request) {
-    return request->broker->node->listeners[request->client->listener].name;
-}
-
 static bool ids_array(struct request *request, struct image_ids ids, int32_t **out, int32_t *count) {
     *count = (int32_t)ids.count;
     *out = REQUEST_ARRAY(request, ids.count, int32_t);
@@ -46,7 +42,7 @@ static enum kafka_error leader_of(struct request *request, const struct image_pa
         *leader = -1;
         return KAFKA_LEADER_NOT_AVAILABLE;
     }
-    if (image_broker_endpoint(broker, span_text(listener_name(request)))) return KAFKA_NONE;
+    if (image_broker_endpoint(broker, span_text(request_listener(request)))) return KAFKA_NONE;
     *leader = -1;
     return request->version == 0 ? KAFKA_LEADER_NOT_AVAILABLE : KAFKA_LISTENER_NOT_FOUND;
 }
@@ -86,7 +82,7 @@ static bool brokers(struct request *request, struct metadata_response *out) {
     }
     out->brokers_count = 0;
     for (const struct image_broker *broker = image_broker_next(image, NULL); broker; broker = image_broker_next(image, broker)) {
-        const struct image_endpoint *endpoint = broker->fenced ? NULL : image_broker_endpoint(broker, span_text(listener_name(request)));
+        const struct image_endpoint *endpoint = broker->fenced ? NULL : image_broker_endpoint(broker, span_text(request_listener(request)));
         if (!endpoint) continue;
         struct metadata_response_metadata_response_broker *b = &out->brokers[out->brokers_count++];
         b->node_id = broker->id;
@@ -106,11 +102,14 @@ static broker_id controller_for_clients(const struct image *image) {
     return count ? candidates[0] : -1;
 }
 
-/* Versions 10 and 11 have the field, and no way to answer about a topic without a name. */
-static bool names_by_id(const struct metadata_request *in) {
-    for (int32_t i = 0; i < in->topics_count; i++)
-        if (!in->topics[i].name.data || !uuid_is_zero(in->topics[i].topic_id)) return true;
-    return false;
+/* Does any topic lack a name, or have an id where ids cannot be asked for yet? Where there are ids, names say nothing. */
+static bool is_malformed(const struct metadata_request *in, int16_t version) {
+    bool any_id = false, any_null = false;
+    for (int32_t i = 0; i < in->topics_count; i++) {
+        any_id |= !uuid_is_zero(in->topics[i].topic_id);
+        any_null |= !in->topics[i].name.data;
+    }
+    return version < 12 ? any_id || any_null : any_null && !any_id;
 }
 
 static void refuse_metadata(struct request *request, const struct metadata_request *in, struct metadata_response *out) {
@@ -118,6 +117,7 @@ static void refuse_metadata(struct request *request, const struct metadata_reque
     metadata_response_init(out);
     out->topics = topics;
     out->brokers_count = 0;
+    out->error_code = KAFKA_INVALID_REQUEST;
     for (int32_t i = 0; i < in->topics_count; i++) {
         struct metadata_response_metadata_response_topic *t = &out->topics[out->topics_count++];
         t->name = in->topics[i].name.data ? in->topics[i].name : SPAN_LITERAL("");
@@ -165,7 +165,7 @@ void handle_metadata(struct request *request) {
     if (in->include_cluster_authorized_operations) out->cluster_authorized_operations = CLUSTER_OPERATIONS;
     /* All topics: null, or before version 1 an empty list. */
     bool all = in->topics_count < 0 || (request->version == 0 && in->topics_count == 0);
-    bool is_refused = !all && request->version >= 10 && request->version < 12 && names_by_id(in);
+    bool is_refused = !all && request->version >= 10 && is_malformed(in, request->version);
     struct named named = {0};
     if (!all && !is_refused && !take_names(request, &named)) return;
     uint32_t count = all ? image_topic_count(image) : is_refused ? (uint32_t)in->topics_count : named.distinct;
@@ -192,10 +192,6 @@ void handle_metadata(struct request *request) {
         const struct metadata_request_metadata_request_topic *asked = &in->topics[i];
         bool by_id = !uuid_is_zero(asked->topic_id);
         if (!by_id && any_id) continue; /* where there are ids, names say nothing */
-        if (!by_id && !asked->name.data) {
-            request_refuse(request, "a topic with neither a name nor an id");
-            return;
-        }
         if (named.places[i].first != i) continue;
         struct metadata_response_metadata_response_topic *t = &out->topics[out->topics_count++];
         const struct image_topic *topic = by_id ? image_topic_by_id(image, asked->topic_id) : image_topic(image, asked->name);
@@ -246,7 +242,7 @@ static void describe_controllers(struct request *request, struct describe_cluste
     }
     for (const struct image_controller *c = NULL; (c = image_controller_next(image, c));) {
         for (uint32_t i = 0; i < c->endpoint_count; i++) {
-            if (!span_equal(c->endpoints[i].name, span_text(listener_name(request)))) continue;
+            if (!span_equal(c->endpoints[i].name, span_text(request_listener(request)))) continue;
             struct describe_cluster_response_describe_cluster_broker *o = &out->brokers[out->brokers_count++];
             o->broker_id = c->id;
             o->host = c->endpoints[i].host;
@@ -289,7 +285,7 @@ void handle_describe_cluster(struct request *request) {
         return;
     }
     for (const struct image_broker *b = image_broker_next(broker->image, NULL); b; b = image_broker_next(broker->image, b)) {
-        const struct image_endpoint *endpoint = image_broker_endpoint(b, span_text(listener_name(request)));
+        const struct image_endpoint *endpoint = image_broker_endpoint(b, span_text(request_listener(request)));
         if (!endpoint || (b->fenced && !(request->version >= 2 && in->include_fenced_brokers))) continue;
         struct describe_cluster_response_describe_cluster_broker *o = &out->brokers[out->brokers_count++];
         o->broker_id = b->id;

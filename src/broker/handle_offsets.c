@@ -142,7 +142,8 @@ void handle_list_offsets(struct request *request) {
             entry->item.timestamp = asked->timestamp;
             entry->item.is_replica = in->replica_id >= 0;
             entry->item.isolation = in->isolation_level == 1 ? FETCH_COMMITTED : FETCH_UNCOMMITTED;
-            entry->item.error = twice ? KAFKA_INVALID_REQUEST : timestamp_error(asked->timestamp, request->version);
+            bool isolation_is_good = in->isolation_level == 0 || in->isolation_level == 1;
+            entry->item.error = twice || !isolation_is_good ? KAFKA_INVALID_REQUEST : timestamp_error(asked->timestamp, request->version);
             if (!entry->item.error && !known) entry->item.error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
             if (!entry->item.error && !assign(request, &work->offsets, entry, count)) return;
         }

@@ -159,7 +159,8 @@ static enum kafka_error check_records(struct span records, int16_t version) {
     uint8_t magic, next;
     struct span rest;
     if (front_of(records, &magic, &rest) != FRONT_BATCH || magic != BATCH_MAGIC_2) return KAFKA_INVALID_RECORD;
-    if (version < 7 && (load_be16(records.data + BATCH_AT_ATTRIBUTES) & BATCH_CODEC_MASK) == COMPRESSION_ZSTD) return KAFKA_UNSUPPORTED_COMPRESSION_TYPE;
+    /* zstd, and what is no codec at all */
+    if (version < 7 && (load_be16(records.data + BATCH_AT_ATTRIBUTES) & BATCH_CODEC_MASK) >= COMPRESSION_ZSTD) return KAFKA_UNSUPPORTED_COMPRESSION_TYPE;
     enum front second = front_of(rest, &next, &rest);
     return second == FRONT_NONE ? KAFKA_NONE : second == FRONT_BATCH ? KAFKA_INVALID_RECORD : KAFKA_CORRUPT_MESSAGE;
 }

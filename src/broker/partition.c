@@ -497,9 +497,9 @@ static void read_done(struct log_read *read, enum err err) {
 }
 
 /* No ends are told, as Apache Kafka does: whoever reads asks for them by ListOffsets. */
-static bool fail_out_of_range(struct fetch_item *item) {
+static bool fail_without_ends(struct fetch_item *item, enum kafka_error error) {
     item->out->last_stable_offset = item->out->log_start_offset = -1;
-    return fail_fetch(item, KAFKA_OFFSET_OUT_OF_RANGE);
+    return fail_fetch(item, error);
 }
 
 /* Does this broker follow the partition? One that does not may have learned of its place before the leader has: if it knows
@@ -520,7 +520,8 @@ static bool fetch_open(struct fetch_item *item) {
     fill_ends(item);
     if (item->last_fetched_epoch >= 0) { /* does what the follower or consumer has agree with this log? */
         struct log_epoch_end end = log_epoch_end_for(partition->log, item->last_fetched_epoch);
-        if (end.epoch < 0) return fail_out_of_range(item);
+        if (end.epoch < 0) return fail_without_ends(item, KAFKA_OFFSET_OUT_OF_RANGE);
+        if (item->from < log_start(partition->log)) return fail_without_ends(item, KAFKA_OFFSET_OUT_OF_RANGE);
         if (end.epoch < item->last_fetched_epoch || end.end < item->from) {
             item->out->diverging_epoch.epoch = end.epoch;
             item->out->diverging_epoch.end_offset = end.end;
@@ -529,13 +530,14 @@ static bool fetch_open(struct fetch_item *item) {
         }
     }
     log_offset bound = item->replica >= 0 ? log_end(partition->log) : log_high_watermark(partition->log);
-    if (item->from < log_start(partition->log) || item->from > log_end(partition->log)) return fail_out_of_range(item);
+    if (item->from < log_start(partition->log) || item->from > log_end(partition->log)) return fail_without_ends(item, KAFKA_OFFSET_OUT_OF_RANGE);
     if (item->from >= bound) { /* at the end: nothing, for now; also beyond the high watermark, which is no error */
         struct log_position end = log_end_position(partition->log);
         item->read.position = end;
         item->at = item->from == end.offset ? place_of(end) : replica_offset_only(item->from);
         return fetch_finish(item);
     }
+    if (item->bytes_are_negative) return fail_without_ends(item, KAFKA_INVALID_REQUEST);
     item->read = (struct log_read){.log = partition->log, .from = item->from, .bytes_max = item->bytes_max,
                                    .min_one = item->min_one, .out = &item->records, .done = read_done};
     item->read.upto = item->replica >= 0 ? LOG_UPTO_END : item->isolation == FETCH_COMMITTED ? LOG_UPTO_STABLE : LOG_UPTO_HIGH_WATERMARK;

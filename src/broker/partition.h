@@ -91,6 +91,7 @@ struct fetch_item {
     enum fetch_isolation isolation;
     uint32_t bytes_max;
     bool min_one;
+    bool bytes_are_negative;                        /* as asked: what would be read is refused instead               */
     struct arena *arena;                            /* travels with the share */
     struct chain records;
     struct fetch_response_partition_data *out;      /* error, ends, aborted transactions; records.chain = &records */

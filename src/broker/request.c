@@ -144,3 +144,7 @@ struct span request_text(struct request *request, const char *format, ...) {
     const void *copy = arena_copy(&request->arena, line, size + 1);
     return span_of(copy, copy ? size : 0);
 }
+
+const char *request_listener(const struct request *request) {
+    return request->broker->node->listeners[request->client->listener].name;
+}

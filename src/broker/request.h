@@ -78,5 +78,7 @@ void *request_alloc(struct request *request, size_t bytes);
 void *request_array(struct request *request, size_t count, size_t size);
 /* An empty answer to this request, from the same memory. */
 void *request_response_new(struct request *request);
+/* The name of the listener through which its client came. */
+const char *request_listener(const struct request *request);
 /* A copy of text in the arena; NULL data when over budget. */
 struct span request_text(struct request *request, const char *format, ...) printf_like(2, 3);

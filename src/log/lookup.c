@@ -210,7 +210,8 @@ static enum err lookup_start(struct log_lookup *lookup) {
     l->job.beside = true;
     l->lookup = lookup;
     l->target = lookup->timestamp;
-    l->start = log->start;
+    /* The largest timestamp is, as in Apache Kafka, also that of a record below the log's start while its segment is there. */
+    l->start = lookup->timestamp == LOG_TIME_MAX ? 0 : log->start;
     l->interval = log->config.index_interval_bytes;
     l->offset = -1;
     for (uint32_t i = 0; i < body->count; i++) {

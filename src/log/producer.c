@@ -290,7 +290,7 @@ static enum kafka_error check_data(const struct producer_state *state, const str
         bool verified = append->guard && guard && guard->value == append->guard;
         if (state->options.verification && !verified) return KAFKA_INVALID_TXN_STATE;
     }
-    if (entry && batch->producer_epoch < entry->epoch) return KAFKA_INVALID_PRODUCER_EPOCH;
+    if (batch->producer_epoch < (entry ? entry->epoch : -1)) return KAFKA_INVALID_PRODUCER_EPOCH; /* -1: none yet */
     if (append->origin == LOG_FROM_CLIENT) {
         enum kafka_error error = check_sequence(entry, guard, batch);
         if (error) return error;

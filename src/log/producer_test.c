@@ -156,6 +156,14 @@ TEST(epochs_fence) {
     finish();
 }
 
+/* Of a producer that is not known: -1, no epoch, is taken, what lies below it is not. */
+TEST(epochs_below_none_are_refused) {
+    begin();
+    TRANSCRIPT({"7 e-2 s0 n1", "INVALID_PRODUCER_EPOCH"}, {"7 e-32768 s0 n1", "INVALID_PRODUCER_EPOCH"}, {"7 e-1 s0 n1", "0..0"},
+               {"7 e-2 s1 n1", "INVALID_PRODUCER_EPOCH"});
+    finish();
+}
+
 /* Sequences go on at 0 after the largest, within a batch and between two. */
 TEST(sequences_wrap_around) {
     begin();

@@ -161,6 +161,9 @@ static enum err encode_anew(const struct verify_input *input, enum compression c
     struct record record;
     struct batch_options options;
     struct batch_builder builder;
+    /* As it came, such a batch is written like one without a producer; nobody encodes one, Apache Kafka neither. */
+    if (batch->producer_id != -1 && (batch->producer_epoch == -1 || batch->base_sequence < 0))
+        return refuse(out, KAFKA_INVALID_RECORD, "a producer without an epoch or a sequence cannot be encoded anew");
     enum err err = batch_records_open(batch, input->codecs, &input->rules->limits, &records);
     if (err) return err == ERR_NO_MEMORY ? err : refuse(out, KAFKA_INVALID_RECORD, "the records cannot be decompressed");
     batch_options_init(&options);

@@ -13,7 +13,8 @@
  *   7 the records parse to exactly `count`, within the limits of unpacking            INVALID_RECORD
  *   8 offset deltas are 0, 1, ... (not compressed; else it is encoded anew)           INVALID_RECORD
  *   9 each record: a key where the topic is compacted; a timestamp that is allowed    INVALID_RECORD, INVALID_TIMESTAMP
- *  10 encoded anew (compression.type), it is still not too large                      MESSAGE_TOO_LARGE
+ *  10 encoded anew (compression.type), its producer has an epoch and a sequence       INVALID_RECORD
+ *     ... and it is still not too large                                               MESSAGE_TOO_LARGE
  * What then changes in place: the largest timestamp (from the records), LogAppendTime. Offsets and leader epoch are the
  * log's to stamp. The sequence is the producer state's to check.
  *

@@ -375,6 +375,30 @@ TEST(batches_are_encoded_as_the_topic_wants) {
     finish();
 }
 
+/* A producer's id without an epoch, and one below 0 without a sequence: taken as they come, and not where they would have to
+ * be encoded anew. */
+TEST(producers_in_part_are_not_encoded_anew) {
+    static const struct { int64_t producer; int16_t epoch; int32_t sequence; bool is_good; } cases[] = {
+        {9, -1, 0, false}, {-2, 0, -1, false}, {-2, -1, -1, false}, {-2, 3, 3, true}, {-1, -1, 5, true}, {-1, 0, -1, true}, {9, 0, 0, true},
+    };
+    begin();
+    for (int encoded = 0; encoded < 2; encoded++) {
+        rules.compression_is_producers = !encoded;
+        rules.compression = COMPRESSION_GZIP;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            struct slab *slab = GIVEN(.records = 2);
+            set64(slab, BATCH_AT_PRODUCER_ID, (uint64_t)cases[i].producer);
+            set16(slab, BATCH_AT_PRODUCER_EPOCH, (uint16_t)cases[i].epoch);
+            set32(slab, BATCH_AT_BASE_SEQUENCE, (uint32_t)cases[i].sequence);
+            struct verified out = verify(slab);
+            assert_int_equal(out.kafka_error, encoded && !cases[i].is_good ? KAFKA_INVALID_RECORD : KAFKA_NONE);
+            slab_drop(out.rewritten);
+            slab_drop(slab);
+        }
+    }
+    finish();
+}
+
 /* Coordinators write control batches, which stay as they are, and are not asked for a client's base offset. */
 TEST(coordinators_are_not_clients) {
     struct slab *slab = NULL;

@@ -48,3 +48,59 @@ def test_a_batch_that_does_not_fit_leaves_no_room_for_others(connection, topic):
     assert first - first % whole == whole and after == (len(small), [])
     # with nothing in front of it, it is what does not fit: nothing is told of what was aborted
     assert fetch(connection, whole + rest, (topic, 1, 1 << 20), (other, 0, 10))[1] == (0, None)
+
+
+UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST, UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID = 3, 42, 100, 103
+
+
+@pytest.mark.parametrize("version", [4, 6, 7, 12, 13, 18])
+def test_a_level_of_isolation_that_does_not_exist(connection, topic, version):
+    """The request is refused as a whole: before version 13 partition by partition, from 7 on also at its top."""
+    create(connection, topic)
+    topic_id = connection.ask("Metadata", 12, Topics=[{"Name": topic}])["Topics"][0]["TopicId"]
+    parts = [{"Partition": 0, "FetchOffset": 0, "PartitionMaxBytes": 1000}]
+    answer = connection.ask("Fetch", version, MaxWaitMs=0, MaxBytes=1000, IsolationLevel=2, SessionEpoch=-1, Topics=[
+        {"Topic": topic, "TopicId": topic_id, "Partitions": parts}])
+    assert answer.get("ErrorCode", INVALID_REQUEST) == INVALID_REQUEST
+    assert [(p["ErrorCode"], p["HighWatermark"]) for t in answer["Responses"] for p in t["Partitions"]] == ([(INVALID_REQUEST, -1)] if version < 13 else [])
+    answer = connection.ask("ListOffsets", 5, IsolationLevel=2, ReplicaId=-1, Topics=[
+        {"Name": topic, "Partitions": [{"PartitionIndex": 0, "CurrentLeaderEpoch": -1, "Timestamp": -1}]}])
+    assert answer["Topics"][0]["Partitions"][0]["ErrorCode"] == INVALID_REQUEST
+
+
+def test_bytes_below_0(connection, topic):
+    """Of the request or of a partition: where there is something to read, it is refused; at the end there is nothing to refuse."""
+    create(connection, topic)
+    assert produce(connection, topic, batch([b"a"]))["ErrorCode"] == NONE
+    for bytes_max, most, offset, error in ((-1, 1000, 0, INVALID_REQUEST), (1000, -1, 0, INVALID_REQUEST), (1000, -2 ** 31, 0, INVALID_REQUEST),
+                                           (-1, 1000, 1, NONE), (1000, -1, 1, NONE), (0, 0, 0, NONE)):
+        answer = connection.ask("Fetch", 11, MaxWaitMs=0, MaxBytes=bytes_max, SessionEpoch=-1, Topics=[
+            {"Topic": topic, "Partitions": [{"Partition": 0, "FetchOffset": offset, "PartitionMaxBytes": most}]}])
+        assert answer["Responses"][0]["Partitions"][0]["ErrorCode"] == error, (bytes_max, most, offset)
+
+
+def test_a_session_of_ids_remembers_the_name(connection, topic):
+    """A topic of the session is deleted: it is not there; then another is made under its name: it is not the same one."""
+    create(connection, topic)
+    old = connection.ask("Metadata", 12, Topics=[{"Name": topic}])["Topics"][0]["TopicId"]
+    parts = [{"Partition": 0, "FetchOffset": 0, "PartitionMaxBytes": 1000}]
+
+    def ask(session, epoch, topics=()):
+        answer = connection.ask("Fetch", 13, MaxWaitMs=0, MaxBytes=1000, SessionId=session, SessionEpoch=epoch, Topics=list(topics))
+        return answer["SessionId"], [p["ErrorCode"] for t in answer["Responses"] for p in t["Partitions"]]
+    session, errors = ask(0, 0, [{"TopicId": old, "Partitions": parts}])
+    assert session and errors == [NONE]
+    assert connection.ask("DeleteTopics", 4, TopicNames=[topic])["Responses"][0]["ErrorCode"] == NONE
+    errors = []
+    for epoch in range(1, 50):
+        if errors == [UNKNOWN_TOPIC_OR_PARTITION]:
+            break
+        errors = ask(session, epoch)[1]
+    assert errors == [UNKNOWN_TOPIC_OR_PARTITION]
+    create(connection, topic)
+    for epoch in range(epoch, epoch + 50):
+        errors = ask(session, epoch)[1]
+        if errors == [INCONSISTENT_TOPIC_ID]:
+            break
+    assert errors == [INCONSISTENT_TOPIC_ID]
+    assert ask(0, 0, [{"TopicId": old, "Partitions": parts}])[1] == [UNKNOWN_TOPIC_ID]

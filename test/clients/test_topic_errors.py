@@ -89,3 +89,14 @@ def test_delete_topics(connection, topic):
     assert delete({"Name": None}) == [(42, "Neither topic name nor id were specified.")]
     assert delete({"Name": topic}, {"Name": topic}) == [(42, "Duplicate topic name.")]
     assert delete({"Name": topic}) == [(0, None)]
+
+
+@pytest.mark.parametrize("version", [10, 11, 12, 13])
+def test_metadata_of_a_topic_with_neither_a_name_nor_an_id(connection, version):
+    """The request is refused, topic by topic, and the connection goes on. Where another topic is asked for by id, names say
+    nothing from version 12 on."""
+    nothing, some = uuid.UUID(int=0), uuid.UUID(int=5)
+    answer = connection.ask("Metadata", version, Topics=[{"Name": None, "TopicId": nothing}, {"Name": "x"}])
+    assert [(t["Name"], t["ErrorCode"]) for t in answer["Topics"]] == [("", 42), ("x", 42)] and not answer["Brokers"]
+    answer = connection.ask("Metadata", version, Topics=[{"Name": None, "TopicId": nothing}, {"Name": None, "TopicId": some}])
+    assert [t["ErrorCode"] for t in answer["Topics"]] == ([42, 42] if version < 12 else [100])
