@@ -40,6 +40,9 @@ log.retention.ms=-1
 offsets.retention.check.interval.ms=86400000
 producer.id.expiration.check.interval.ms=86400000
 connections.max.idle.ms=3600000
+log.flush.start.offset.checkpoint.interval.ms=1000
+log.flush.offset.checkpoint.interval.ms=1000
+log.initial.task.delay.ms=500
 max.incremental.fetch.session.cache.slots=1000000
 """
 
@@ -75,9 +78,11 @@ class Node:
         return ["java", heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={logging}",
                 "-cp", f"{ROOT / 'build' / 'interop' / 'server'}/*", main, *[str(word) for word in words]]
 
-    def start(self):
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+    def start(self, again=False):
+        """On an empty directory, or (again) on what the node left when it was stopped."""
+        if not again:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
         self.conf.write_text(SETTINGS.format(port=self.port, quorum=self.quorum, data=self.data))
         moldau = os.environ.get("MOLDAU", str(ROOT / "build" / "moldau"))
         if self.name == "apache":
@@ -87,7 +92,8 @@ class Node:
             form = [moldau, "format", "-t", CLUSTER, "-c", str(self.conf)]
             run = [moldau, "server", str(self.conf)]
         out = open(self.log, "ab")
-        subprocess.run(form, stdout=out, stderr=out, check=True)
+        if not again:
+            subprocess.run(form, stdout=out, stderr=out, check=True)
         self.process = subprocess.Popen(run, stdout=out, stderr=out)
 
     def ready(self):
@@ -104,6 +110,10 @@ class Node:
                 pass
             time.sleep(0.2)
         raise SystemExit(f"{self.name} does not serve: {self.log.read_text(errors='replace')[-3000:]}")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
 
     def stop(self):
         if self.process is None or self.process.poll() is not None:

@@ -233,7 +233,8 @@ def errors_of(value, out):
 
 class Listed:
     """differences.txt: API | field | Apache's -> Moldau's | reason. A pair of values may be words -> words (two texts, neither
-    missing), null -> words, present -> absent, absent -> present or varies -> varies; else it is the two values."""
+    missing), null -> words, present -> absent, absent -> present, more -> less (two numbers) or varies -> varies; else it is the two
+    values."""
 
     def __init__(self, path):
         self.rows, self.hits = {}, {}
@@ -250,6 +251,9 @@ class Listed:
             self.hits[api, path, ("words", "words")] = self.hits.get((api, path, ("words", "words")), 0) + 1
             return True
         values = (brief(a) if isinstance(a, (dict, list)) else str(a), brief(b) if isinstance(b, (dict, list)) else str(b))
+        if type(a) is int and type(b) is int and a > b and (api, path, ("more", "less")) in self.rows:
+            self.hits[api, path, ("more", "less")] = self.hits.get((api, path, ("more", "less")), 0) + 1
+            return True
         if a is None and isinstance(b, str) and b and (api, path, ("null", "words")) in self.rows:
             self.hits[api, path, ("null", "words")] = self.hits.get((api, path, ("null", "words")), 0) + 1
             return True

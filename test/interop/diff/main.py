@@ -5,6 +5,7 @@
 Both nodes begin on empty directories with the same settings. Work is done in scenes of some hundred requests, each with
 topics and groups of its own and a seed of its own (S and the scene's number), so that a scene that shows a difference can
 be run again alone (--scene I). Each ends with requests that are wrong by one random change to one that was sent before.
+At the end some scenes go on after both nodes were stopped, and killed, and started again.
 A scene with a difference is kept in build/interop/diff/scene-I.json: --replay sends it again, and --shrink looks for the
 fewest of its steps that still show the first difference.
 Ids that each node makes up are mapped one to one (compare.py). What may differ is in differences.txt, one field a line.
@@ -175,7 +176,7 @@ class Tester:
             answers = [self.own_part(api, answer) for answer in answers]
         return self.comparer.compare(answers)
 
-    def ask(self, api, version, body, client="diff", change=None, conn="main", do="ask"):
+    def ask(self, api, version, body, client="diff", change=None, conn="main", do="ask", seconds=brokers.WAIT_SECONDS):
         """Sends, compares, and answers Apache's answer in canonical ids; None when the connection was closed."""
         body = requests.own_groups(self.world, api, body)
         self.log.append({"do": do, "api": api, "version": version, "body": body, "client": client, "change": change, "conn": conn})
@@ -188,7 +189,7 @@ class Tester:
             answers, ends = self.receive(conn)
             answers = [None if answer is None else {"alive": True} for answer in answers]
         else:
-            answers, ends = self.receive(conn)
+            answers, ends = self.receive(conn, seconds)
         differences, whole = self.judge(api, version, body, answers, ends, change)
         tries = 0
         while self.are_new(api, differences) and api in READS and not change and not body.get("sessionId") and body.get("sessionEpoch", -1) == -1 and tries < 3 \
@@ -280,6 +281,42 @@ class Tester:
         if self.scene_is_bad:
             (OUT / f"scene-{number}.json").write_text(json.dumps(dict(scene=self.scene, steps=self.log), indent=0))
 
+    def run_restarts(self, scenes=6, size=120):
+        """Scenes in the middle of which both nodes are stopped, and later killed, and started again on what they left."""
+        requests.BASE_TIME = (int(time.time()) - 300) * 1000  # producers are not so old that a restart forgets them
+        kept = []
+        for number in range(scenes):
+            world, rng = self.enter(f"R{number:03d}"), random.Random(f"{self.options.seed}:R{number}")
+            if number % 3:
+                self.mixed(world, rng, size)
+            else:
+                scripts.run(self, world, rng, size)
+                self.more(world, rng, size)
+            kept.append((world, rng, self.ids, self.log))
+        for end in ("stop", "kill"):
+            for name in list(self.conns):
+                self.drop(name)
+            time.sleep(3)  # until the logs' starts are in Apache's checkpoint, too
+            for node in self.nodes:
+                getattr(node, end)()
+                node.start(again=True)
+            for node in self.nodes:
+                node.ready()
+            self.warm()
+            for world, rng, self.ids, self.log in kept:
+                self.comparer.ids, self.world, self.scene, self.scene_is_bad = self.ids, world, world.scene, False
+                world.sessions.clear()
+                self.log.append({"do": end})
+                self.settle(world)
+                scripts.look_at_all(self, world)
+                self.more(world, rng, size // 2)
+                scripts.look_at_all(self, world)
+                if end == "kill":
+                    self.finish(world)
+                if self.scene_is_bad:
+                    (OUT / f"scene-{self.scene}.json").write_text(json.dumps(dict(scene=self.scene, steps=self.log), indent=0))
+        return scenes
+
     def begin(self, world, rng):
         version = self.served["CreateTopics"][1]
         body = {"topics": [{"name": world.fresh(), "numPartitions": n, "replicationFactor": 1} for n in (1, 2, 3)], "timeoutMs": 30000, "validateOnly": False}
@@ -303,6 +340,9 @@ class Tester:
 
     def mixed(self, world, rng, size):
         self.begin(world, rng)
+        self.more(world, rng, size)
+
+    def more(self, world, rng, size):
         names = [n for n in requests.GENERATORS if n in self.served and (not self.options.apis or n in self.options.apis.split(","))]
         weights = [requests.WEIGHTS.get(n, 2) for n in names]
         for _ in range(size):
@@ -340,6 +380,8 @@ class Tester:
                 if sign in self.found:
                     found["count"] += self.found[sign]["count"]
                 self.found[sign] = found
+        if not self.options.apis:
+            scenes += self.run_restarts()
         self.report(scenes, time.monotonic() - began)
 
     def report(self, scenes, seconds):

@@ -230,9 +230,6 @@ def g_ListOffsets(w, rng, v):
         parts = [{"partitionIndex": w.partition(rng, name), "currentLeaderEpoch": epoch(rng),
                   "timestamp": rng.choice([-1, -2, -3, -4, -5, -6, -7, 0, BASE_TIME, BASE_TIME + 1, BASE_TIME + rng.randrange(40000), HUGE])}
                  for _ in range(rng.choice([1, 1, 2]))]
-        for part in parts:  # of records that were deleted Apache still tells the largest time
-            if part["timestamp"] == -3 and name in w.topics and w.topics[name].starts.get(part["partitionIndex"], 0):
-                part["timestamp"] = -1
         topics.append({"name": name, "partitions": parts})
     return {"replicaId": rng.choice([-1] * 20 + [1, 2, -2, -3]), "isolationLevel": rng.choice([0, 0, 1]), "topics": topics, "timeoutMs": 1000}
 
@@ -253,7 +250,7 @@ def g_Fetch(w, rng, v):
                           "partitionMaxBytes": rng.choice([1048576, 1048576, 1048576, 1, 0, 100, 300])})
         topics.append({"topic": name, "topicId": w.id_of(name, rng), "partitions": parts})
         if topics[-1]["topicId"] == wire.ZERO_ID:
-            topics[-1]["topicId"] = UNKNOWN_IDS[0]  # zero makes Apache fail as a whole
+            topics[-1]["topicId"] = UNKNOWN_IDS[0]  # zero is asked by scripts.accidents
         if any(t["topicId"] == topics[-1]["topicId"] for t in topics[:-1]):
             topics.pop()
     session, sepoch = 0, rng.choice([-1, -1, -1, 0])

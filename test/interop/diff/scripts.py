@@ -341,10 +341,12 @@ def all_versions(tester, api, least=0):
 
 def directed(tester, world, rng):
     """Errors that chance seldom meets, in every version."""
-    compacted, plain = world.fresh(), world.fresh()
+    compacted, plain, small = world.fresh(), world.fresh(), world.fresh()
     tester.step(world, "CreateTopics", 7, {"topics": [
         {"name": compacted, "numPartitions": 1, "replicationFactor": 1, "assignments": [], "configs": [{"name": "cleanup.policy", "value": "compact"}]},
-        {"name": plain, "numPartitions": 1, "replicationFactor": 1, "assignments": [], "configs": []}], "timeoutMs": 30000, "validateOnly": False})
+        {"name": plain, "numPartitions": 1, "replicationFactor": 1, "assignments": [], "configs": []},
+        {"name": small, "numPartitions": 1, "replicationFactor": 1, "assignments": [], "configs": [{"name": "max.message.bytes", "value": "200"}]}],
+        "timeoutMs": 30000, "validateOnly": False})
     for version in all_versions(tester, "DeleteRecords"):
         tester.step(world, "DeleteRecords", version, {"topics": [{"name": compacted, "partitions": [{"partitionIndex": 0, "offset": 0}]}], "timeoutMs": 5000})
     for version in all_versions(tester, "DeleteGroups"):
@@ -357,8 +359,8 @@ def directed(tester, world, rng):
         tester.ask("AlterReplicaLogDirs", version, {"dirs": [{"path": "DATA", "topics": [{"name": "x" * 250, "partitions": [0]}]}]})
     for version in all_versions(tester, "DescribeConfigs"):
         for name in (f"s{world.scene}-missing", "a/b"):
-            tester.ask("DescribeConfigs", version, {"resources": [{"resourceType": 2, "resourceName": name, "configurationKeys": None},
-                                                                  {"resourceType": 99, "resourceName": name, "configurationKeys": None}]})
+            for kinds in ([2], [2, 99]):
+                tester.ask("DescribeConfigs", version, {"resources": [{"resourceType": k, "resourceName": name, "configurationKeys": None} for k in kinds]})
     for version in all_versions(tester, "ApiVersions"):
         tester.ask("ApiVersions", version, {"clientSoftwareName": "diff", "clientSoftwareVersion": "1"}, change={"version": 99, "answer": 0})
     for api in ("SaslHandshake", "SaslAuthenticate"):
@@ -384,8 +386,178 @@ def directed(tester, world, rng):
             epoch += 2
         produce(version, topic=compacted, records=[[None, "v", 0]])
         produce(version, base_time=9999999999999)
+        produce(version, topic=small, size=300)
     version = rng.choice(list(all_versions(tester, "Produce")))
     produce(version, size=1048600)
+    sessions(tester, world, rng, plain)
+    accidents(tester, world, rng, plain, compacted)
+    made_again(tester, world, rng)
+
+
+def fetch_body(world, topic, offset=0, **more):
+    return dict({"replicaId": -1, "maxWaitMs": 0, "minBytes": 0, "maxBytes": 1 << 20, "isolationLevel": 0, "sessionId": 0, "sessionEpoch": -1, "topics": [
+        {"topic": topic, "topicId": world.topics[topic].id, "partitions": [{"partition": 0, "currentLeaderEpoch": -1, "fetchOffset": offset,
+                                                                          "lastFetchedEpoch": -1, "logStartOffset": -1, "partitionMaxBytes": 1 << 20}]}],
+                 "forgottenTopicsData": [], "rackId": ""}, **more)
+
+
+def sessions(tester, world, rng, topic):
+    """Of each version: a session, what is wrong with a next request of it, its end; and a session of names asked by id."""
+    for version in all_versions(tester, "Fetch", 7):
+        made = tester.ask("Fetch", version, fetch_body(world, topic, sessionEpoch=0))
+        if not made or not made["sessionId"]:
+            continue
+        own = {"sessionId": made["sessionId"], "topics": []}
+        tester.ask("Fetch", version, fetch_body(world, topic, **dict(own, sessionEpoch=1)))
+        tester.ask("Fetch", version, fetch_body(world, topic, **dict(own, sessionEpoch=9)))
+        tester.ask("Fetch", version, fetch_body(world, topic, **dict(own, sessionId=77, sessionEpoch=2)))
+        if (version < 13) == (tester.served["Fetch"][1] >= 13):
+            tester.ask("Fetch", 13 if version < 13 else 12, fetch_body(world, topic, **dict(own, sessionEpoch=2)))
+        tester.ask("Fetch", version, fetch_body(world, topic, **dict(own, sessionEpoch=2, forgottenTopicsData=[
+            {"topic": topic, "topicId": world.topics[topic].id, "partitions": [0]}])))
+        tester.ask("Fetch", version, fetch_body(world, topic, **dict(own, sessionEpoch=-1)))
+
+
+def accidents(tester, world, rng, topic, compacted):
+    """What makes Apache fail by accident, or not answer at all: what Moldau says to it instead is listed."""
+    id_of = world.topics[topic].id
+    for version in rng.sample(list(all_versions(tester, "Metadata", 10)), 2):
+        tester.ask("Metadata", version, {"topics": [{"name": None, "topicId": requests.wire.ZERO_ID}], "allowAutoTopicCreation": False})
+    for version in rng.sample(list(all_versions(tester, "Fetch", 7)), 3):
+        for more in ({"maxBytes": -1}, {"isolationLevel": 2}, {"sessionId": 2147483647, "sessionEpoch": 3, "topics": []},
+                     {"sessionId": -2147483648, "sessionEpoch": 3, "topics": []}):
+            tester.ask("Fetch", version, fetch_body(world, topic, **more))
+        for field, value in (("partitionMaxBytes", -1), ("fetchOffset", -5)):
+            body = fetch_body(world, topic)
+            body["topics"][0]["partitions"][0][field] = value
+            tester.ask("Fetch", version, body)
+        body = fetch_body(world, topic)
+        body["topics"][0]["topicId"] = requests.wire.ZERO_ID
+        tester.ask("Fetch", version, body)
+    for version in rng.sample(list(all_versions(tester, "ListOffsets", 2)), 2):
+        tester.ask("ListOffsets", version, {"replicaId": -1, "isolationLevel": 2, "topics": [
+            {"name": topic, "partitions": [{"partitionIndex": 0, "currentLeaderEpoch": -1, "timestamp": -1}]}]})
+    for names, cursor in (([""], None), ([topic], {"topicName": topic, "partitionIndex": -2147483648})):
+        tester.ask("DescribeTopicPartitions", 0, {"topics": [{"name": n} for n in names], "responsePartitionLimit": 2000, "cursor": cursor})
+    for version in all_versions(tester, "IncrementalAlterConfigs"):
+        tester.ask("IncrementalAlterConfigs", version, {"resources": [{"resourceType": 2, "resourceName": topic, "configs": [
+            {"name": "retention.ms", "configOperation": 9, "value": "5"}]}], "validateOnly": True})
+    for version in rng.sample(list(all_versions(tester, "Produce")), 2):
+        for more in ({"attributes": 5}, {"producer": (987654321012, -2, 0)}, {"codec": 1, "payload": "0011"}, {"codec": 4, "payload": "0011"},
+                     {"codec": 3, "payload": "0011"}):
+            batch = dict({"records": [["k", "x", 0]], "base_time": requests.BASE_TIME}, **more)
+            tester.step(world, "Produce", version, {"transactionalId": None, "acks": -1, "timeoutMs": 10000, "topicData": [
+                {"name": topic, "topicId": id_of, "partitionData": [{"index": 0, "records": {"$batches": [batch]}}]}]})
+
+
+def silences(tester, world, topic):
+    """Each of these costs its client a time-out: once in a run is enough."""
+    id_of = world.topics[topic].id
+    for api, version, body in (
+            ("Produce", 9, {"transactionalId": None, "acks": -1, "timeoutMs": 1000, "topicData": [
+                {"name": topic, "topicId": id_of, "partitionData": [{"index": 0, "records": None}]}]}),
+            ("AlterConfigs", 2, {"resources": [{"resourceType": 99, "resourceName": topic, "configs": []}], "validateOnly": True})):
+        tester.ask(api, version, body, conn="silent", seconds=4)
+
+
+def look_at_all(tester, world):
+    """Everything that can be read of the scene's topics and groups, from whatever the nodes keep of them."""
+    groups = requests.group_names(world)
+    for name in sorted(world.topics):
+        topic = world.topics[name]
+        parts = range(topic.parts)
+        tester.ask("Metadata", 12, {"topics": [{"name": name}], "allowAutoTopicCreation": False})
+        tester.ask("DescribeTopicPartitions", 0, {"topics": [{"name": name}], "responsePartitionLimit": 2000, "cursor": None})
+        tester.ask("DescribeConfigs", 4, {"resources": [{"resourceType": 2, "resourceName": name, "configurationKeys": None}], "includeSynonyms": True})
+        tester.ask("DescribeLogDirs", 4, {"topics": [{"topic": name, "partitions": list(parts)}]})
+        tester.ask("DescribeProducers", 0, {"topics": [{"name": name, "partitionIndexes": list(parts)}]})
+        for time_asked in (-1, -2, -3, requests.BASE_TIME, requests.BASE_TIME + 3000):
+            tester.ask("ListOffsets", 7, {"replicaId": -1, "isolationLevel": 1, "topics": [{"name": name, "partitions": [
+                {"partitionIndex": p, "currentLeaderEpoch": -1, "timestamp": time_asked} for p in parts]}]})
+        for epoch in (0, 1, 2, 3, 9):
+            tester.ask("OffsetForLeaderEpoch", 4, {"replicaId": -1, "topics": [{"topic": name, "partitions": [
+                {"partition": p, "currentLeaderEpoch": -1, "leaderEpoch": epoch} for p in parts]}]})
+        for part in parts:
+            for offset in sorted({topic.starts.get(part, 0), (topic.starts.get(part, 0) + topic.ends.get(part, 0)) // 2, topic.ends.get(part, 0)}):
+                body = fetch_body(world, name, offset)
+                body["topics"][0]["partitions"][0]["partition"] = part
+                tester.ask("Fetch", 12, body)
+    for version in (7, tester.served["OffsetFetch"][1]):
+        for group in groups:
+            tester.ask("OffsetFetch", version, {"groupId": group, "topics": None, "requireStable": True, "groups": [
+                {"groupId": group, "memberId": None, "memberEpoch": -1, "topics": None}]})
+    tester.ask("DescribeGroups", 5, {"groups": groups})
+    tester.ask("ListGroups", 4, {"statesFilter": []})
+
+
+def made_again(tester, world, rng):
+    """A topic is deleted and another made under its name: what was known of the first is not of the second. Sessions, ids,
+    committed offsets, sequences, the log's start."""
+    name, group = world.fresh(), requests.group_names(world)[0]
+    made = tester.ask("InitProducerId", 4, {"transactionalId": None, "transactionTimeoutMs": 1000, "producerId": -1, "producerEpoch": -1})
+    creation = {"topics": [{"name": name, "numPartitions": 1, "replicationFactor": 1, "assignments": [], "configs": [
+        {"name": "retention.ms", "value": "-1"}]}], "timeoutMs": 30000, "validateOnly": False}
+
+    def look(ids, sessions=()):
+        parts = [{"partitionIndex": 0, "currentLeaderEpoch": -1, "timestamp": -2}]
+        tester.ask("ListOffsets", rng.randint(2, tester.served["ListOffsets"][1]), {"replicaId": -1, "isolationLevel": 0, "topics": [{"name": name, "partitions": parts}]})
+        tester.ask("DescribeProducers", 0, {"topics": [{"name": name, "partitionIndexes": [0]}]})
+        tester.ask("DescribeConfigs", 4, {"resources": [{"resourceType": 2, "resourceName": name, "configurationKeys": ["retention.ms", "cleanup.policy"]}]})
+        tester.ask("DescribeLogDirs", 4, {"topics": [{"topic": name, "partitions": [0]}]})
+        for topic_id in ids:
+            for version in all_versions(tester, "OffsetFetch", 8):
+                tester.ask("OffsetFetch", version, {"requireStable": False, "groups": [{"groupId": group, "memberId": None, "memberEpoch": -1, "topics": [
+                    {"name": name, "topicId": topic_id, "partitionIndexes": [0, 1]}]}]})
+            tester.ask("Metadata", 12, {"topics": [{"name": None, "topicId": topic_id}], "allowAutoTopicCreation": False})
+            for offset in (0, 1, 4):
+                body = fetch_body(world, name if name in world.topics else topic_of, offset)
+                body["topics"][0].update(topic=name, topicId=topic_id)
+                tester.ask("Fetch", 13, body)
+                tester.ask("Fetch", 12, body)
+        for version, session, epoch in sessions:
+            tester.ask("Fetch", version, fetch_body(world, topic_of, sessionId=session, sessionEpoch=epoch, topics=[]))
+
+    def write(version, topic_id, sequence):
+        batch = {"records": [["k", "v", 0], ["k2", "v", 1]], "base_time": requests.BASE_TIME, "producer": (made["producerId"], 0, sequence)}
+        tester.step(world, "Produce", version, {"transactionalId": None, "acks": -1, "timeoutMs": 10000, "topicData": [
+            {"name": name, "topicId": topic_id, "partitionData": [{"index": 0, "records": {"$batches": [batch]}}]}]})
+
+    def commit(topic_id):
+        for version in (9, tester.served["OffsetCommit"][1]):
+            tester.ask("OffsetCommit", version, {"groupId": group, "generationIdOrMemberEpoch": -1, "memberId": "", "topics": [
+                {"name": name, "topicId": topic_id, "partitions": [{"partitionIndex": 0, "committedOffset": 3, "committedLeaderEpoch": 0, "committedMetadata": "m"}]}]})
+    topic_of = sorted(world.topics)[0]
+    tester.step(world, "CreateTopics", 7, creation)
+    if name not in world.topics or not made or made["errorCode"]:
+        return
+    first = world.topics[name].id
+    write(9, first, 0)
+    write(13, first, 2)
+    commit(first)
+    tester.step(world, "DeleteRecords", 2, {"topics": [{"name": name, "partitions": [{"partitionIndex": 0, "offset": 3}]}], "timeoutMs": 5000})
+    held = []
+    for version in (12, 13):
+        answer = tester.ask("Fetch", version, fetch_body(world, name, 4, sessionEpoch=0))
+        if answer and answer["sessionId"]:
+            held.append([version, answer["sessionId"], 1])
+    look([first], held)
+    tester.step(world, "DeleteTopics", 6, {"topics": [{"name": None, "topicId": first}], "timeoutMs": 30000})
+    held = [[version, session, epoch + 1] for version, session, epoch in held]
+    look([first], held)
+    commit(first)
+    write(13, first, 4)
+    tester.step(world, "CreateTopics", 7, dict(creation, topics=[dict(creation["topics"][0], configs=[])]))
+    if name not in world.topics:
+        return
+    second = world.topics[name].id
+    held = [[version, session, epoch + 1] for version, session, epoch in held]
+    look([first, second], held)
+    write(13, first, 4)
+    write(9, second, 0)
+    write(13, second, 2)
+    commit(first)
+    commit(second)
+    look([first, second])
 
 
 def run(tester, world, rng, size):
@@ -393,6 +565,8 @@ def run(tester, world, rng, size):
     tester.step(world, "Metadata", 12, {"topics": [{"name": n} for n in sorted(world.topics)], "allowAutoTopicCreation": False})
     names, topic = requests.group_names(world), sorted(world.topics)[0]
     part = rng.choice(["lives", "lives", "directed", "fenced", "expiries"])
+    if world.scene == "0000":
+        silences(tester, world, topic)
     if part == "directed":
         directed(tester, world, rng)
     elif part == "fenced":
