@@ -19,6 +19,7 @@ struct coordinator {
     struct log_wait opening;
     struct list waiting;             /* group_call.node: until it is loaded */
     time_ms loading_since_ms;
+    log_offset told_unreadable;      /* where what was last told lies; -1: nothing was */
     bool is_open;                    /* the log is held open */
     bool is_opening;                 /* `opening` is the log's, maybe on behalf of a former life */
     /* One read at a time, while loading. */
@@ -181,6 +182,19 @@ static void answer_waiting(struct coordinator *coordinator, enum kafka_error err
     while ((node = list_pop(&coordinator->waiting))) answer_with(LIST_ITEM(node, struct group_call, node), error);
 }
 
+/* What the partition has cannot be read: going on without it would give out older offsets than were committed. As Apache
+ * Kafka answers then, this is no coordinator; the groups of other partitions are not touched by it. */
+static void refuse_unreadable(struct coordinator *coordinator) {
+    log_offset at;
+    enum err err = coord_load_failure(coordinator->coord, &at);
+    if (!err) return;
+    if (coordinator->told_unreadable != at)
+        broker_trace(coordinator->broker, "partition %.*s-%d: what is committed there cannot be read at offset %lld: %s; its groups are refused",
+                     (int)OFFSETS_TOPIC.size, (const char *)OFFSETS_TOPIC.data, coordinator->index, (long long)at, err_text(err));
+    coordinator->told_unreadable = at;
+    answer_waiting(coordinator, KAFKA_NOT_COORDINATOR);
+}
+
 /* After every event: what waited for the loading goes in, and the timer is set for what comes next. */
 static void coordinator_progress(struct coordinator *coordinator) {
     struct broker *broker = coordinator->broker;
@@ -189,6 +203,7 @@ static void coordinator_progress(struct coordinator *coordinator) {
         struct list *node;
         while ((node = list_pop(&coordinator->waiting))) coord_request(coordinator->coord, &LIST_ITEM(node, struct group_call, node)->coord.host, &now);
     }
+    refuse_unreadable(coordinator);
     time_ms deadline = coord_next_deadline(coordinator->coord);
     if (!list_is_empty(&coordinator->waiting)) {
         time_ms give_up = coordinator->loading_since_ms + LOADING_MAX_MS;
@@ -271,6 +286,7 @@ static struct coordinator *make(struct coordinators *all, partition_index index)
     coordinator->all = all;
     coordinator->broker = broker;
     coordinator->index = index;
+    coordinator->told_unreadable = -1;
     coordinator->listener.high_watermark = high_watermark_moved;
     coordinator->listener.gone = partition_gone;
     list_init(&coordinator->listener.node);

@@ -225,6 +225,11 @@ time_ms coord_next_deadline(const struct coord *coord) {
 /* ---- To look at */
 
 enum coord_state coord_state(const struct coord *coord) { return coord->state; }
+
+enum err coord_load_failure(const struct coord *coord, log_offset *at) {
+    *at = coord->failure_at;
+    return coord->state == COORD_LOADING ? coord->failure : ERR_NONE;
+}
 log_offset coord_applied(const struct coord *coord) { return coord->applied; }
 uint32_t coord_waiting(const struct coord *coord) { return coord->requests; }
 

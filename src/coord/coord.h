@@ -104,6 +104,9 @@ struct coord_machine {
     /* A batch is in the log from offset `base` on: written by a decision just now (`live`), or replayed.
      * False: out of memory; the host then resets the machine and loads it anew, after a while. */
     bool (*apply)(void *self, const struct coord_batch *batch, log_offset base, bool live);
+    /* After a replayed batch: the offset of a batch with records that mean something and cannot be read, -1: there is none.
+     * Then the load fails there; to go on without would be to forget what was answered. Optional. */
+    log_offset (*unreadable_at)(void *self);
     /* The decision's records have been appended and applied: complete what waited for that. Optional. May not add
      * records. */
     void (*applied)(void *self, const struct coord_now *now, struct coord_decision *out);
@@ -170,6 +173,8 @@ void coord_tick(struct coord *coord, const struct coord_now *now);
 time_ms coord_next_deadline(const struct coord *coord);
 
 enum coord_state coord_state(const struct coord *coord);
+/* LOADING, and what the log has cannot be read at that offset: tried again ever more seldom, it does not mend itself. Else ERR_NONE. */
+enum err coord_load_failure(const struct coord *coord, log_offset *at);
 log_offset coord_applied(const struct coord *coord);  /* the log's end as the machine has seen it */
 uint32_t coord_waiting(const struct coord *coord);    /* requests taken and not yet answered */
 void coord_check(const struct coord *coord);          /* asserts every invariant */

@@ -51,8 +51,8 @@ void coord_read_done_bytes(struct coord *coord, const struct coord_now *now, uin
     } else if (err == ERR_NO_MEMORY) {
         coord_reload(coord, now);
     } else {
-        /* Not to be skipped: an offset that was answered may be in it. Clients are told to wait until it is mended. */
+        /* Not to be skipped: an offset that was answered may be in it. */
         coord->applied = next;
-        coord_load_later(coord, now->now_ms + coord->reload_ms);
+        coord_load_failed(coord, now, err, next);
     }
 }

@@ -53,6 +53,8 @@ static bool apply(void *self, const struct coord_batch *batch, log_offset base, 
     return group_apply(self, &group_batch, base, live);
 }
 
+static log_offset unreadable_at(void *self) { return group_unreadable_at(self); }
+
 static void applied(void *self, const struct coord_now *now, struct coord_decision *out) {
     struct group_now group_now = time_of(now);
     struct group_effects effects;
@@ -89,7 +91,7 @@ static void reset(void *self) { group_reset(self); }
 
 struct coord_machine coord_group_machine(struct group_machine *machine) {
     return (struct coord_machine){
-        .self = machine, .decide = decide, .apply = apply, .applied = applied, .refused = refused, .tick = tick,
+        .self = machine, .decide = decide, .apply = apply, .unreadable_at = unreadable_at, .applied = applied, .refused = refused, .tick = tick,
         .next_deadline = next_deadline, .loaded = loaded, .reset = reset,
     };
 }

@@ -462,6 +462,46 @@ TEST(coord_group_does_not_serve_from_a_damaged_log) {
     host_close(&host);
 }
 
+/* A record whose kind is known and which cannot be read (a value that is cut short, a version that there is not) ends the
+ * load: where it lies is told, nothing of it is served, and it is tried again ever more seldom, half a minute apart in the
+ * end. Mended, it is loaded. A record of an unknown kind is passed over. */
+TEST(coord_group_tells_where_a_record_cannot_be_read) {
+    static const uint8_t key[] = {0, 1, 0, 1, 'g', 0, 1, 't', 0, 0, 0, 0}, unknown_key[] = {0, 99, 1, 2, 3};
+    static const uint8_t values[][4] = {{0, 3, 0, 0}, {0xff, 0xff, 0, 0}};
+    for (size_t i = 0; i < countof(values); i++) {
+        struct host host;
+        struct coord_record record = {SPAN_LITERAL(""), SPAN_LITERAL("x")};
+        struct coord_batch batch = {.records = &record, .count = 1, .timestamp_ms = 1, .producer_id = -1, .producer_epoch = -1};
+        log_offset end, at;
+        host_open(&host);
+        record.key = span_of(unknown_key, sizeof unknown_key);
+        assert_int_equal(log_append(&host, &batch, &end), KAFKA_NONE);
+        load(&host);
+        assert_int_equal(coord_load_failure(host.coord, &at), ERR_NONE);
+        coord_lost(host.coord);
+        record = (struct coord_record){span_of(key, sizeof key), span_of(values[i], sizeof values[i])};
+        assert_int_equal(log_append(&host, &batch, &end), KAFKA_NONE);
+        size_t good = host.starts[1];
+        coord_won(host.coord, &host.now, 0);
+        uint32_t tries = 0;
+        for (time_ms until = host.now.now_ms + 600000; host.now.now_ms < until; tries++) {
+            assert_int_equal(coord_state(host.coord), COORD_LOADING);
+            if (tries > 0) assert_int_equal(coord_load_failure(host.coord, &at), ERR_CORRUPT);
+            if (tries > 0) assert_int_equal(at, 1);
+            host.now.now_ms = coord_next_deadline(host.coord);
+            coord_tick(host.coord, &host.now);
+        }
+        assert_true(tries > 10 && tries < 50);
+        assert_int_equal(group_count(host.machine), 0);
+        host.size = good; /* as if its partition had been mended */
+        host.batches = 1;
+        host.end = host.committed = 1;
+        load(&host);
+        assert_int_equal(coord_load_failure(host.coord, &at), ERR_NONE);
+        host_close(&host);
+    }
+}
+
 /* The n-th allocation fails, for every n until none is reached: every request is still answered once, nothing leaks, the
  * invariants hold, and what was acknowledged is there after a reload. */
 TEST(coord_group_survives_each_failing_allocation) {

@@ -10,6 +10,7 @@
 static void load_end(struct coord *coord, const struct coord_now *now) {
     assert(coord->applied >= coord->load_end);
     coord->state = COORD_SERVING;
+    coord->failure = ERR_NONE;
     coord->reload_ms = COORD_RELOAD_MS_MIN;
     coord->committed = coord->options.log.committed(coord->options.log.self);
     const struct coord_machine *machine = &coord->options.machine;
@@ -33,9 +34,24 @@ void coord_load_later(struct coord *coord, time_ms when) {
     coord->read_not_before = when;
 }
 
+static time_ms pause_before_again(struct coord *coord) {
+    time_ms pause = coord->reload_ms;
+    coord->reload_ms = pause * 2 < COORD_RELOAD_MS_MAX ? pause * 2 : COORD_RELOAD_MS_MAX;
+    return pause;
+}
+
+void coord_load_failed(struct coord *coord, const struct coord_now *now, enum err err, log_offset at) {
+    if (err == ERR_CORRUPT || err == ERR_IO || err == ERR_UNSUPPORTED || err == ERR_LIMIT) { /* others pass */
+        coord->failure = err;
+        coord->failure_at = at;
+    }
+    coord_load_later(coord, now->now_ms + pause_before_again(coord));
+}
+
 void coord_load_begin(struct coord *coord, const struct coord_now *now, log_offset from) {
     assert(coord->requests == 0);
     coord->state = COORD_LOADING;
+    coord->failure = ERR_NONE;
     coord->load++;
     coord->load_from = coord->applied = from;
     coord->load_end = coord->options.log.end(coord->options.log.self);
@@ -56,18 +72,22 @@ void coord_reload(struct coord *coord, const struct coord_now *now) {
     coord->options.machine.reset(coord->options.machine.self);
     coord->applied = coord->load_from;
     coord->load_end = coord->options.log.end(coord->options.log.self);
-    coord_load_later(coord, now->now_ms + coord->reload_ms);
-    coord->reload_ms = coord->reload_ms * 2 < COORD_RELOAD_MS_MAX ? coord->reload_ms * 2 : COORD_RELOAD_MS_MAX;
+    coord_load_later(coord, now->now_ms + pause_before_again(coord));
     coord_answer_all(coord, coord->options.error_loading);
 }
 
-/* False: no memory, and the load has begun anew. A read begins with the batch that holds the offset asked for, which may
+/* False: no memory or nothing that can be read, and the load has begun anew. A read begins with the batch that holds the offset asked for, which may
  * begin before it. */
 bool coord_load_apply(struct coord *coord, const struct coord_now *now, const struct coord_batch *batch, log_offset base) {
     if (base < coord->applied) return true;
     const struct coord_machine *machine = &coord->options.machine;
-    if (machine->apply(machine->self, batch, base, false)) return true;
+    bool applied = machine->apply(machine->self, batch, base, false);
+    log_offset unreadable_at = applied && machine->unreadable_at ? machine->unreadable_at(machine->self) : -1;
+    if (applied && unreadable_at < 0) return true;
     coord_reload(coord, now);
+    if (!applied) return false;
+    coord->failure = ERR_CORRUPT;
+    coord->failure_at = unreadable_at;
     return false;
 }
 
@@ -87,7 +107,7 @@ bool coord_load_answered(struct coord *coord, const struct coord_now *now, uint6
     assert(coord->read_pending);
     coord->read_pending = false;
     if (!err) return true;
-    coord_load_later(coord, now->now_ms + coord->reload_ms);
+    coord_load_failed(coord, now, err, coord->applied);
     return false;
 }
 

@@ -29,6 +29,8 @@ struct coord {
     bool read_inside;                /* ... by a call that has not returned yet               */
     bool read_wanted;                /* ask at read_not_before                                */
     time_ms read_not_before, reload_ms;
+    enum err failure;                /* ERR_NONE, or why what is at failure_at cannot be read */
+    log_offset failure_at;
 };
 
 /* Answers everything that was taken, with this error; the machine has been reset. */
@@ -44,6 +46,8 @@ bool coord_load_apply(struct coord *coord, const struct coord_now *now, const st
 /* A read has been applied up to `next`. */
 void coord_load_next(struct coord *coord, const struct coord_now *now, log_offset next);
 void coord_load_later(struct coord *coord, time_ms when);
+/* What is there cannot be read: from the same place again, after a pause that grows. */
+void coord_load_failed(struct coord *coord, const struct coord_now *now, enum err err, log_offset at);
 /* One event to the machine, and what came of it to the log and to those who wait. */
 struct coord_decision coord_decision_begin(struct coord *coord);
 void coord_carry_out(struct coord *coord, struct coord_decision *decision, const struct coord_now *now);

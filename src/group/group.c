@@ -198,6 +198,7 @@ void group_reset(struct group_machine *machine) {
     deadline_set(machine, &machine->sweep, INT64_MAX);
     MAP_EACH_SAFE(node, &machine->groups) group_remove(machine, MAP_EACH_ITEM(node, struct group, by_id));
     assert(machine->producers.count == 0);
+    machine->unreadable = 0;
 }
 
 /* ---- Decisions */
@@ -445,13 +446,13 @@ static enum err decode_foreign(struct group_machine *machine, const struct group
     return ERR_NONE;
 }
 
-/* ERR_UNSUPPORTED: of a kind or version that we do not know, ERR_NOT_FOUND: of a kind that says nothing to us. */
+/* ERR_UNSUPPORTED: of a version that we do not know, ERR_NOT_FOUND: of a kind that says nothing to us. */
 static enum err decode(struct group_machine *machine, const struct group_record *record, struct decoded *out) {
     struct arena *arena = &machine->scratch;
     struct wire_framed framed;
     if (!record->key.data) return ERR_CORRUPT;
     enum err err = wire_coordinator_key_open(WIRE_LOG_GROUP, record->key, &framed);
-    if (err) return err;
+    if (err) return err == ERR_UNSUPPORTED ? ERR_NOT_FOUND : err; /* a kind that only a newer version has */
     out->type = (enum record_type)load_be16(record->key.data);
     out->is_there = record->value.data != NULL;
     out->epoch = -1;
@@ -546,7 +547,7 @@ bool group_apply(struct group_machine *machine, const struct group_batch *batch,
         enum err err = decode(machine, &batch->records[i], &record);
         if (err == ERR_NO_MEMORY) return false;
         if (err) {
-            machine->unreadable += err != ERR_NOT_FOUND;
+            if (err != ERR_NOT_FOUND && machine->unreadable++ == 0) machine->unreadable_at = base;
             continue;
         }
         if (!apply_record(machine, &record, batch->producer_id, base + i, live)) return false;
@@ -581,6 +582,8 @@ void group_visit(const struct group_machine *machine, uint32_t max, const struct
     }
 }
 uint64_t group_unreadable_records(const struct group_machine *machine) { return machine->unreadable; }
+
+log_offset group_unreadable_at(const struct group_machine *machine) { return machine->unreadable ? machine->unreadable_at : -1; }
 
 partition_index group_partition(struct span group_id, int32_t partitions) {
     assert(partitions > 0);

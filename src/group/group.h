@@ -164,7 +164,10 @@ struct group_visitor {
     void (*offset)(void *context, const struct group_view *group, struct span topic, struct uuid topic_id, partition_index partition, log_offset offset);
 };
 void group_visit(const struct group_machine *machine, uint32_t max, const struct group_visitor *visitor);
-uint64_t group_unreadable_records(const struct group_machine *machine); /* skipped while applying */
+/* Records of kinds that are known, which could not be read while applying: damaged, or of a newer version. A machine that
+ * has them does not know what was committed. Where the batch of the first one lies; -1: there is none. */
+uint64_t group_unreadable_records(const struct group_machine *machine);
+log_offset group_unreadable_at(const struct group_machine *machine);
 void group_check(const struct group_machine *machine);                 /* asserts every invariant */
 /* One line for a group: state, generation, protocol, members, what is parked. */
 void group_text(const struct group_machine *machine, struct span group_id, struct text *out);

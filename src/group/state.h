@@ -137,6 +137,7 @@ struct group_machine {
     struct arena scratch;             /* owns: for the length of one call */
     uint64_t batches;                 /* that were applied, and one */
     uint64_t unreadable;
+    log_offset unreadable_at;      /* of the first one's batch; while there are any */
     /* What a decision left to do when its records have been applied. */
     struct {
         enum intent_kind kind;
