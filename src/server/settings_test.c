@@ -2,6 +2,7 @@
 #include "test.h"
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct pool pool;
 static struct arena arena;
@@ -9,7 +10,7 @@ static struct settings settings;
 static char why_bytes[1024], warning_bytes[1024];
 
 static const char base[] = "process.roles=broker,controller\nnode.id=7\ncontroller.quorum.voters=7@localhost:9093\n"
-                           "controller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://:9092,CONTROLLER://localhost:9093\nlog.dirs=/a,/b\n";
+                           "controller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://localhost:9093\nlog.dirs=/a,/b\n";
 
 /* Reads the base with these lines behind it, where the last of a key counts as in Java's properties. */
 static bool read_with(const char *lines) {
@@ -48,7 +49,7 @@ TEST(settings_of_a_plain_file) {
     assert_int_equal(settings.listener_count, 2);
     assert_string_equal(settings.listeners[0].name, "PLAINTEXT");
     assert_false(settings.listeners[0].is_controller || settings.listeners[0].is_protected);
-    assert_string_equal(settings.listeners[0].host, "localhost");
+    assert_string_equal(settings.listeners[0].host, "127.0.0.1");
     assert_int_equal(settings.listeners[0].port, 9092);
     assert_true(settings.listeners[1].is_controller);
     assert_string_equal(settings.controller_listener, "CONTROLLER");
@@ -82,6 +83,34 @@ TEST(settings_of_listeners) {
     end();
 }
 
+/* What Kafka takes is taken: names in any case, hosts by name, one port for an address of IPv4 and one of IPv6, any free port twice,
+ * more voters, assignors by their classes, what is for SASL where there is none. Who listens everywhere tells this machine's name. */
+TEST(settings_take_what_kafka_takes) {
+    static const char *const lines[] = {
+        "listeners=plaintext://:9092,controller://localhost:9093",
+        "listener.security.protocol.map=plaintext:plaintext,controller:plaintext",
+        "listeners=PLAINTEXT://localhost:0,CONTROLLER://localhost:0",
+        "listeners=A://127.0.0.1:9092,B://[::1]:9092,CONTROLLER://localhost:9093\nlistener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT,CONTROLLER:PLAINTEXT\ninter.broker.listener.name=b",
+        "advertised.listeners=PLAINTEXT://:9092",
+        "advertised.listeners=PLAINTEXT://h:9092,CONTROLLER://h:9093",
+        "controller.quorum.voters=6@a:1,7@localhost:9093",
+        "group.consumer.assignors=range,org.apache.kafka.coordinator.group.assignor.UniformAssignor",
+        "sasl.mechanism.inter.broker.protocol=PLAIN\nsasl.enabled.mechanisms=PLAIN",
+        "early.start.listeners=CONTROLLER",
+    };
+    begin();
+    for (size_t i = 0; i < countof(lines); i++)
+        if (!read_with(lines[i])) fail_msg("%s: %s", lines[i], why_bytes);
+    char name[256] = "";
+    assert_int_equal(gethostname(name, sizeof name - 1), 0);
+    assert_true(read_with("listeners=PLAINTEXT://:9092,CONTROLLER://localhost:9093"));
+    if (strcmp(settings.listeners[0].host, "localhost") != 0) assert_memory_equal(settings.listeners[0].host, name, strcspn(name, "."));
+    assert_string_equal(settings.listeners[1].host, "localhost");
+    assert_true(read_with("listeners=plaintext://:9092,CONTROLLER://localhost:9093"));
+    assert_string_equal(settings.listeners[0].name, "PLAINTEXT");
+    end();
+}
+
 /* Limits of connections by address: of IPv4, IPv6 and localhost. */
 TEST(settings_of_address_limits) {
     begin();
@@ -105,7 +134,6 @@ TEST(settings_refuse_in_one_sentence) {
     static const struct { const char *lines, *said; } cases[] = {
         {"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
          "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer: authorizers are not served yet; without one every client may do everything"},
-        {"sasl.mechanism.inter.broker.protocol=PLAIN", "sasl.mechanism.inter.broker.protocol=PLAIN: SASL is not served yet"},
         {"client.quota.callback.class=a.B", "client.quota.callback.class=a.B: client quotas are not served yet"},
         {"create.topic.policy.class.name=a.B", "create.topic.policy.class.name=a.B: policies are Java classes and cannot be run here"},
         {"alter.config.policy.class.name=a.B", "alter.config.policy.class.name=a.B: policies are Java classes and cannot be run here"},
@@ -119,8 +147,30 @@ TEST(settings_refuse_in_one_sentence) {
         {"listeners=PLAINTEXT://:9092,PLAINTEXT://:9094", "listeners=PLAINTEXT://:9092,PLAINTEXT://:9094: a listener's name is there twice"},
         {"listeners=FANCY://:9092,CONTROLLER://:9093", "listeners=FANCY://:9092,CONTROLLER://:9093: a listener's name is not in listener.security.protocol.map"},
         {"listeners=SSL://:9092,CONTROLLER://:9093", "listeners=SSL://:9092,CONTROLLER://:9093: only PLAINTEXT listeners are served yet, no SSL and no SASL"},
-        {"listeners=PLAINTEXT://example.org:9092,CONTROLLER://:9093",
-         "listeners=PLAINTEXT://example.org:9092,CONTROLLER://:9093: a host to listen on is an IP address, localhost, or empty for all"},
+        {"listeners=PLAINTEXT://no.such.host.invalid:9092,CONTROLLER://:9093",
+         "listeners=PLAINTEXT://no.such.host.invalid:9092,CONTROLLER://:9093: a host to listen on leads to no address: an address of this machine is wanted, a name that leads to one, or nothing for all"},
+        {"listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9092",
+         "listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9092: two listeners have the same port"},
+        {"listeners=A://:9092,B://:9094,CONTROLLER://:9093\nlistener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT,CONTROLLER:PLAINTEXT",
+         "security.inter.broker.protocol=PLAINTEXT: no listener has this name: say in inter.broker.listener.name which one the brokers use among themselves"},
+        {"listeners=A://:9092,B://:9094,CONTROLLER://:9093\nlistener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT,CONTROLLER:PLAINTEXT\ninter.broker.listener.name=CONTROLLER",
+         "inter.broker.listener.name=CONTROLLER: is a listener of the controller"},
+        {"listeners=A://:9092,B://:9094,CONTROLLER://:9093\nlistener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT,CONTROLLER:PLAINTEXT\ninter.broker.listener.name=X",
+         "inter.broker.listener.name=X: is not in listeners"},
+        {"listeners=A://:9092,B://:9094,CONTROLLER://:9093\nlistener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT,CONTROLLER:PLAINTEXT\ninter.broker.listener.name=B\nadvertised.listeners=A://a:1",
+         "inter.broker.listener.name=B: is not in advertised.listeners"},
+        {"listeners=A://:9092,B://:9094,CONTROLLER://:9093\nlistener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT,CONTROLLER:PLAINTEXT\ninter.broker.listener.name=A\nsecurity.inter.broker.protocol=PLAINTEXT",
+         "inter.broker.listener.name=A: security.inter.broker.protocol says it, too: only one of them may be set"},
+        {"advertised.listeners=CONTROLLER://a:1",
+         "security.inter.broker.protocol=PLAINTEXT: is not in advertised.listeners"},
+        {"controller.listener.names=CONTROLLER,C2",
+         "controller.listener.names=CONTROLLER,C2: is not in listeners"},
+        {"early.start.listeners=C2",
+         "early.start.listeners=C2: is not in listeners"},
+        {"controller.quorum.voters=8@localhost:9093",
+         "controller.quorum.voters=8@localhost:9093: node.id is not among them, and a controller must be"},
+        {"group.consumer.assignors=uniform,a.B",
+         "group.consumer.assignors=uniform,a.B: one of them is not known, and a Java class cannot be run here"},
         {"listeners=CONTROLLER://:9093", "listeners=CONTROLLER://:9093: a broker needs a listener besides the controller's"},
         {"listeners=PLAINTEXT://:9092", "controller.listener.names=CONTROLLER: is not in listeners"},
         {"advertised.listeners=PLAINTEXT://0.0.0.0:9092",

@@ -1,4 +1,6 @@
 """moldau config: says what a file means without starting anything; prints the reference of all keys."""
+import socket
+
 import pytest
 
 from conftest_shared import MOLDAU, ROOT, run
@@ -17,6 +19,13 @@ def check(tmp_path, *words, listen="127.0.0.1", advertise="", more=""):
     file = tmp_path / "server.properties"
     file.write_text(FILE.format(listen=listen, advertise=advertise) + more)
     return run(MOLDAU, "config", "check", file, *words, check=False)
+
+
+def leads_somewhere(name):
+    try:
+        return bool(socket.getaddrinfo(name, None))
+    except OSError:
+        return False
 
 
 def test_reference_is_current():
@@ -48,6 +57,8 @@ def test_a_good_file(tmp_path):
     ("node.id=-5", "node.id"),
     ("authorizer.class.name=a.B", "authorizer.class.name"),
     ("advertised.listeners=PLAINTEXT://0.0.0.0:9092", "clients cannot connect to 0.0.0.0"),
+    ("inter.broker.listener.name=INSIDE", "inter.broker.listener.name=INSIDE: is not in listeners"),
+    ("listeners=PLAINTEXT://:9092,CONTROLLER://:9092", "two listeners have the same port"),
     ("replica.fetch.wait.max.ms=30001", "replica.fetch.wait.max.ms is 30001"),
 ])
 def test_wrong_values(tmp_path, line, sentence):
@@ -71,7 +82,7 @@ def test_what_has_no_effect(tmp_path):
 
 def test_listens_for_the_network_and_tells_loopback(tmp_path):
     """The mistake that everybody makes once: it is called a problem, and who suffers is told."""
-    done = check(tmp_path, "--client", "192.0.2.7", "--client", "127.0.0.1", listen="")
+    done = check(tmp_path, "--client", "192.0.2.7", "--client", "127.0.0.1", listen="", advertise="advertised.listeners=PLAINTEXT://localhost:9092")
     assert done.returncode == 0
     assert "told to connect to localhost:9092" in done.stdout
     assert "problem: it listens for the network and tells clients to go to loopback" in done.stdout
@@ -79,6 +90,15 @@ def test_listens_for_the_network_and_tells_loopback(tmp_path):
     other, own = done.stdout.split("A client at 192.0.2.7, another machine")[1].split("A client at 127.0.0.1, which is this machine")
     assert "looks for the node on itself: it fails" in other
     assert "is told localhost:9092, and reaches it" in own
+
+
+def test_listens_by_name_and_tells_its_own(tmp_path):
+    """A host may be a name that leads to this machine; who listens everywhere tells this machine's name, as in Kafka."""
+    named = check(tmp_path, listen=socket.gethostname()) if leads_somewhere(socket.gethostname()) else check(tmp_path, listen="localhost")
+    assert named.returncode == 0, named.stdout
+    everywhere = check(tmp_path, listen="").stdout
+    name = socket.gethostname() if leads_somewhere(socket.gethostname()) else "localhost"
+    assert f"told to connect to {name.split('.')[0]}" in everywhere
 
 
 def test_advertises_what_is_not_here(tmp_path):
