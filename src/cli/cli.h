@@ -8,3 +8,5 @@
 
 /* The tool is chosen by the program's name, else by the first word. Answers the exit status. */
 int cli_main(int argc, char **argv);
+
+#include "cli/config_provide.h"

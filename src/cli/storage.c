@@ -1,6 +1,7 @@
 /* cli/storage.c - kafka-storage.sh: format, info, random-uuid, and what there is to know about feature levels. */
 #include "cli/storage.h"
 #include "base/random.h"
+#include "cli/config_provide.h"
 #include "cli/properties.h"
 #include "cli/scram.h"
 #include "controller/controller.h"
@@ -151,7 +152,7 @@ static bool node_read(struct node *node, const char *path) {
     arena_init(&node->arena, &node->pool, 0);
     config_values_init(&node->values, &node->arena);
     text_init(&node->why, node->why_bytes, sizeof node->why_bytes);
-    if (!properties_read_file(&node->values, path, &node->why)) return false;
+    if (!properties_read_file(&node->values, path, &node->why) || !config_provide(&node->values, &node->why)) return false;
     if (!config_values_validate(&node->values, &node->why)) return false;
     node->view = (struct config_view){.values = &node->values, .broker = -1};
     struct span dirs = config_text(&node->view, KEY_log_dirs, NULL);

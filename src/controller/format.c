@@ -103,10 +103,25 @@ static enum err check_dir(const struct format_plan *plan, struct io_files files,
     return ERR_EXISTS;
 }
 
+/* The directories above this one, where they are missing. What cannot be made shows when this one is. */
+static void make_parents(struct io_files files, const char *path) {
+    char above[LOG_PATH_MAX];
+    size_t size = strlen(path);
+    if (size >= sizeof above) return;
+    memcpy(above, path, size + 1);
+    for (size_t i = 1; i < size; i++) {
+        if (above[i] != '/') continue;
+        above[i] = 0;
+        (void)files.vtable->make_directory(files.self, above);
+        above[i] = '/';
+    }
+}
+
 static enum err format_one(const struct format_plan *plan, struct io_files files, uint32_t i, struct text *why) {
     char cluster[CLUSTER_ID_MAX + 1];
     memcpy(cluster, plan->cluster_id.data, plan->cluster_id.size);
     cluster[plan->cluster_id.size] = 0;
+    make_parents(files, plan->dirs[i]);
     enum err err = log_dir_format(files, plan->dirs[i], cluster, plan->node, plan->directory_ids[i], plan->now);
     if (err) text_add(why, "%s cannot be formatted: %s", plan->dirs[i], err_text(err));
     return err;
@@ -114,6 +129,7 @@ static enum err format_one(const struct format_plan *plan, struct io_files files
 
 static enum err format_metadata(const struct format_plan *plan, struct io_files files, struct pool *pool, const struct span *values, uint32_t count, struct text *why) {
     const char *dir = plan->dirs[plan->metadata_dir];
+    make_parents(files, dir);
     int result = files.vtable->make_directory(files.self, dir);
     enum err err = result < 0 && result != -EEXIST ? err_from_errno(result) : ERR_NONE;
     if (!err) err = quorum_format(files, pool, dir, plan->dynamic ? 1 : 0, plan->dynamic ? plan->voters : NULL, values, count, plan->now);

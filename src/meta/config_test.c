@@ -503,7 +503,7 @@ TEST(config_warns_of_what_has_no_effect) {
         {"listener.name.external.max.connections", "5", "listener.name.external.max.connections has no effect yet: max.connections is served for all listeners together\n"},
         {"ssl.keystore.location", "/x", "ssl.keystore.location has no effect yet: what it is for is not served\n"},
         {"ssl.keystore.type", "JKS", ""}, /* its default */
-        {"config.providers.env.class", "a.B", ""},
+        {"config.providers.env.class", "a.B", ""}, /* read before all others */
     };
     for (size_t i = 0; i < countof(said); i++) {
         config_values_init(&b.values, &b.arena);

@@ -1,4 +1,5 @@
 #include "server/config_verb.h"
+#include "cli/cli.h"
 #include "server/config_doc.h"
 #include "server/settings.h"
 #include <arpa/inet.h>
@@ -229,7 +230,7 @@ static int check(int argc, char **argv) {
         else if (strcmp(argv[i], "--client") == 0 && i + 1 < argc && client_count < CLIENTS_MAX) clients[client_count++] = argv[++i];
         else return usage(stderr);
     }
-    good = good && settings_read(&settings, &values, &why, &warnings);
+    good = good && config_provide(&values, &why) && settings_read(&settings, &values, &why, &warnings);
     print_lines("Without effect:", warnings_bytes);
     if (!good) {
         printf("Wrong, and the node would not start:\n  %s\n", why.bytes);

@@ -188,7 +188,7 @@ static bool load(struct settings *settings, struct config_values *values, struct
     struct text warnings;
     static char warnings_bytes[WARNINGS_BYTES];
     text_init(&warnings, warnings_bytes, sizeof warnings_bytes);
-    if (!settings_read(settings, values, why, &warnings)) return false;
+    if (!config_provide(values, why) || !settings_read(settings, values, why, &warnings)) return false;
     running.values = values;
     for (char *line = strtok(warnings_bytes, "\n"); line; line = strtok(NULL, "\n")) trace_line(line);
     return true;

@@ -113,3 +113,55 @@ def test_usage(tmp_path):
     assert run(MOLDAU, "config", check=False).returncode == 1
     assert run(MOLDAU, "config", "--help").returncode == 0
     assert run(MOLDAU, "config", "check", tmp_path / "missing", check=False).returncode == 1
+
+
+PROVIDERS = "org.apache.kafka.common.config.provider."
+
+
+def test_values_from_elsewhere(tmp_path, monkeypatch):
+    """From a file, a directory and the environment, in parts of a value, too; what is not there stays as it is written; an unknown
+    provider's text, and one without a class, too. A format reads them, and makes the folders above its own."""
+    (tmp_path / "more.properties").write_text("rack=r1\nparts=7\n")
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir" / "id").write_text("5")
+    monkeypatch.setenv("MOLDAU_TEST_DATA", str(tmp_path / "data"))
+    more = f"""config.providers=file,dir,env,none
+config.providers.file.class={PROVIDERS}FileConfigProvider
+config.providers.file.param.allowed.paths={tmp_path}
+config.providers.dir.class={PROVIDERS}DirectoryConfigProvider
+config.providers.env.class={PROVIDERS}EnvVarConfigProvider
+num.partitions=${{file:{tmp_path}/more.properties:parts}}
+node.id=${{dir:{tmp_path}/dir:id}}
+controller.quorum.voters=${{dir:{tmp_path}/dir:id}}@localhost:9093
+log.dirs=${{env:MOLDAU_TEST_DATA}}/logs
+broker.rack=a${{file:{tmp_path}/more.properties:rack}}b${{none:x}}${{other:x:y}}${{env:MOLDAU_TEST_NOT_SET}}
+"""
+    done = check(tmp_path, more=more)
+    assert done.returncode == 0, done.stdout
+    assert "Without effect" not in done.stdout
+    assert f"Node 5; data in {tmp_path}/data/logs" in done.stdout
+    done = check(tmp_path, more=more + "num.partitions=x${file:%s/more.properties:rack}y${none:x}${other:x:y}${env:MOLDAU_TEST_NOT_SET}z\n" % tmp_path)
+    assert 'num.partitions is "xr1y${none:x}${other:x:y}${env:MOLDAU_TEST_NOT_SET}z"' in done.stdout
+    check(tmp_path, more=more)
+    run(MOLDAU, "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", tmp_path / "server.properties")
+    assert "node.id=5" in (tmp_path / "data" / "logs" / "meta.properties").read_text()
+
+
+@pytest.mark.parametrize("more,sentence", [
+    ("config.providers=v\nconfig.providers.v.class=com.example.Vault\n", "com.example.Vault: a Java class that cannot be run here"),
+    (f"config.providers=f\nconfig.providers.f.class={PROVIDERS}FileConfigProvider\nbroker.rack=${{f:/no/such:x}}\n", "/no/such: No such file"),
+    (f"config.providers=f\nconfig.providers.f.class={PROVIDERS}FileConfigProvider\nconfig.providers.f.param.allowed.paths=/no/such\n",
+     "/no/such: allowed.paths wants absolute paths that exist"),
+])
+def test_providers_that_cannot_be(tmp_path, more, sentence):
+    """The start stops with a sentence where Kafka's does: an unknown class, a file that is not there, a path that does not exist."""
+    done = check(tmp_path, more=more)
+    assert done.returncode == 1 and sentence in done.stdout
+
+
+def test_the_former_name_of_the_id(tmp_path):
+    """broker.id alone is node.id."""
+    done = check(tmp_path)
+    text = (tmp_path / "server.properties").read_text().replace("node.id=1", "broker.id=1")
+    (tmp_path / "server.properties").write_text(text)
+    assert "\nNode 1; " in run(MOLDAU, "config", "check", tmp_path / "server.properties").stdout
