@@ -1,19 +1,7 @@
 #include "base/hash.h"
 #include "test.h"
 #include "wire/batch_old.h"
-
-static struct pool pool;
-static struct codecs codecs;
-static const struct unpack_limits limits = UNPACK_LIMITS_DEFAULT;
-
-static void begin(void) {
-    pool_init(&pool, 0, 4);
-    codecs_init(&codecs, &pool);
-}
-static void end(void) {
-    codecs_destroy(&codecs);
-    pool_destroy(&pool);
-}
+#include "wire/codecs_rig.h"
 
 /* Writes one message, as clients of that time did; answers its size. */
 static size_t write_message(uint8_t *at, log_offset offset, uint8_t magic, uint8_t attributes, time_ms timestamp, struct span key, struct span value) {

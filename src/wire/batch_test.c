@@ -2,20 +2,8 @@
 #include "base/random.h"
 #include "test.h"
 #include "wire/batch.h"
+#include "wire/codecs_rig.h"
 #include <stdlib.h>
-
-static struct pool pool;
-static struct codecs codecs;
-static const struct unpack_limits limits = UNPACK_LIMITS_DEFAULT;
-
-static void begin(void) {
-    pool_init(&pool, 0, 4);
-    codecs_init(&codecs, &pool);
-}
-static void end(void) {
-    codecs_destroy(&codecs);
-    pool_destroy(&pool);
-}
 
 /* ---- A model: records as plain values. */
 

@@ -1,24 +1,11 @@
 #include "base/bytes.h"
 #include "base/random.h"
 #include "test.h"
-#include "wire/compress.h"
+#include "wire/codecs_rig.h"
 #include <lz4frame.h>
 #include <snappy-c.h>
 #include <stdlib.h>
 #include <zstd.h>
-
-static struct pool pool;
-static struct codecs codecs;
-static const struct unpack_limits limits = UNPACK_LIMITS_DEFAULT;
-
-static void begin(void) {
-    pool_init(&pool, 0, 4);
-    codecs_init(&codecs, &pool);
-}
-static void end(void) {
-    codecs_destroy(&codecs);
-    pool_destroy(&pool); /* asserts that nothing is out */
-}
 
 /* Words: they shrink, unlike random bytes, and are not all the same. */
 static uint8_t *words(size_t size, uint64_t seed) {
