@@ -1,5 +1,4 @@
 """Plain sockets: what a connection gets that no client library would send."""
-import socket
 import struct
 import time
 
@@ -8,9 +7,10 @@ import pytest
 from messages import Connection
 
 
-class Raw:
+class Raw(Connection):
     def __init__(self, node):
-        self.socket = socket.create_connection(("127.0.0.1", node.port), timeout=10)
+        super().__init__(node.port)
+        self.socket.settimeout(10)
 
     def send(self, data):
         self.socket.sendall(data)
@@ -23,15 +23,6 @@ class Raw:
     def answer(self):
         size = struct.unpack(">i", self.exactly(4))[0]
         return self.exactly(size)
-
-    def exactly(self, count):
-        data = b""
-        while len(data) < count:
-            part = self.socket.recv(count - len(data))
-            if not part:
-                raise EOFError
-            data += part
-        return data
 
     def is_closed(self):
         try:

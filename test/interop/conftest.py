@@ -8,6 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "test" / "clients"))
 from conftest_shared import Node, free_port, run  # noqa: E402,F401
+from fixtures import node, own_node  # noqa: E402,F401
 
 JARS = ROOT / "build" / "interop"
 LOGGING = ROOT / "test" / "interop" / "log4j2.yaml"
@@ -22,22 +23,6 @@ def java(part, main, *words, **more):
 def java_start(part, main, *words, **more):
     return subprocess.Popen(["java", "-Xmx512m", f"-Dlog4j2.configurationFile={LOGGING}", "-cp", f"{JARS / part}/*", main,
                              *[str(w) for w in words]], text=True, **more)
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    node = Node(tmp_path_factory.mktemp("node") / "data").start()
-    yield node
-    assert node.alive(), "the node ended by itself:\n" + node.log.read_text(errors="replace")[-3000:]
-    node.stop()
-
-
-@pytest.fixture
-def own_node(tmp_path):
-    node = Node(tmp_path / "data").start()
-    yield node
-    if node.alive():
-        node.kill()
 
 
 @pytest.fixture
