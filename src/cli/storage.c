@@ -30,7 +30,8 @@ static int unwanted(const struct args *args) {
 
 static int missing(const struct args *args, const char *option, char letter) {
     if (args_has(args, option)) return 0;
-    fprintf(stderr, "kafka-storage: error: argument --%s/-%c is required\n", option, letter);
+    if (args->tool->parent == TOOL_features) fprintf(stderr, "Command line error: argument --%s is required. Type --help for help.\n", option);
+    else fprintf(stderr, "kafka-storage: error: argument --%s/-%c is required\n", option, letter);
     return 1;
 }
 
@@ -91,6 +92,11 @@ int storage_feature_dependencies_run(struct args *args) {
     int16_t level;
     if (unwanted(args) || missing(args, "feature", 'f')) return 1;
     for (const char *text; (text = args_each(args, "feature", &at));) {
+        bool of_storage = args->tool == &cli_tools[TOOL_storage_feature_dependencies]; /* Kafka's two tools say the same differently */
+        if (of_storage && !strchr(text, '=')) {
+            fprintf(stderr, "Invalid feature format: %s. Expected format: 'feature=version' (e.g. 'group.version=1')\n", text);
+            return 1;
+        }
         if (!parse_feature(text, &name, &level)) return 1;
         const struct feature *feature = feature_find(name);
         if (!feature) {
@@ -106,7 +112,8 @@ int storage_feature_dependencies_run(struct args *args) {
             continue;
         }
         if (level < feature->min || level > feature->max) {
-            fprintf(stderr, "Feature level %d is not supported for feature %s\n", level, feature->name);
+            if (of_storage) fprintf(stderr, "Feature level %d is not supported for feature %s\n", level, feature->name);
+            else fprintf(stderr, "No feature:%s with feature level %d\n", feature->name, level);
             return 1;
         }
         int16_t needs = feature_needs_metadata_version(feature, level);
@@ -189,9 +196,17 @@ int storage_info_run(struct args *args) {
     if (unwanted(args) || missing(args, "config", 'c')) return 1;
     if (!node_read(&node, args_text(args, "config"))) return node_end(&node, 1);
     qsort(node.dirs, node.dir_count, sizeof *node.dirs, by_text);
-    printf("Found log director%s:\n", node.dir_count == 1 ? "y" : "ies");
-    for (uint32_t i = 0; i < node.dir_count; i++) printf("  %s\n", node.dirs[i]);
-    printf("\n");
+    uint32_t found = 0;
+    bool is_found[FORMAT_DIRS_MAX];
+    for (uint32_t i = 0; i < node.dir_count; i++) {
+        struct io_stat stat;
+        is_found[i] = files.vtable->stat(files.self, node.dirs[i], &stat) >= 0 && stat.is_directory;
+        found += is_found[i];
+    }
+    if (found) printf("Found log director%s:\n", found == 1 ? "y" : "ies");
+    for (uint32_t i = 0; i < node.dir_count; i++)
+        if (is_found[i]) printf("  %s\n", node.dirs[i]);
+    if (found) printf("\n");
     for (uint32_t i = 0; i < node.dir_count; i++) {
         struct io_stat stat;
         enum err err = log_dir_meta_read(files, node.dirs[i], &meta);
@@ -284,6 +299,12 @@ static void own_directory(const char *initial, struct format_plan *plan, struct 
         struct uuid directory;
         if (*end == '@' && id == plan->node && uuid_parse(colon + 1, (size_t)(stop - colon - 1), &directory)) ids[plan->metadata_dir] = directory;
     }
+}
+
+static bool is_voter(const struct format_plan *plan) {
+    for (uint32_t i = 0; plan->voters && i < plan->voters->count; i++)
+        if (plan->voters->voters[i].key.id == plan->node) return true;
+    return false;
 }
 
 static bool read_features(struct node *node, const struct args *args, struct format_plan *plan) {
@@ -404,7 +425,7 @@ int storage_format_run(struct args *args) {
     print_bootstrap(&plan);
     const char *version = metadata_level(plan.metadata_version ? plan.metadata_version : MV_LATEST)->name;
     for (uint32_t i = 0; i < node.dir_count; i++) {
-        const char *what = i != node.metadata_dir ? "data directory" : !plan.dynamic ? "metadata directory" : plan.voters ? "dynamic metadata voter directory" : "dynamic metadata directory";
+        const char *what = i != node.metadata_dir ? "data directory" : !plan.dynamic || !plan.voters ? "metadata directory" : is_voter(&plan) ? "dynamic metadata voter directory" : "dynamic metadata directory";
         if (!is_formatted[i]) printf("Formatting %s %s with metadata.version %s.\n", what, node.dirs[i], version);
     }
     return node_end(&node, 0);

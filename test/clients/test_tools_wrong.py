@@ -168,3 +168,33 @@ def test_reading_begins_at_once_though_partitions_are_empty(node, topic):
         took.append(time.monotonic() - began)
         assert done.stdout == "here\n"
     assert sorted(took)[4] < 0.3, took
+
+
+def test_storage_tells_what_is_there_and_what_it_makes(tmp_path):
+    """info names directories that exist; format says which kind of metadata directory it makes, by what the node is in it."""
+    config, id = tmp_path / "server.properties", "MkU3OEVBNTcwNTJENDM2Qg"
+
+    def write(part):
+        config.write_text(f"process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://:9092,CONTROLLER://:9093\ncontroller.listener.names=CONTROLLER\n"
+                          f"controller.quorum.bootstrap.servers=localhost:9093\nlog.dirs={tmp_path / part}\n")
+        return tmp_path / part
+
+    voters = "@localhost:9093:AAAAAAAAAAAAAAAAAAAAAQ"
+    for part, words, kind in (("a", ["-N"], "metadata directory"), ("b", ["-s"], "dynamic metadata voter directory"), ("c", ["-I", "1" + voters], "dynamic metadata voter directory"),
+                              ("d", ["-I", "2" + voters], "dynamic metadata directory")):
+        folder = write(part)
+        done = tool("storage", "info", "-c", config)
+        assert (done.returncode, done.stdout) == (1, f"Found problem:\n  {folder} does not exist\n\n")
+        done = tool("storage", "format", "-c", config, "-t", id, *words)
+        assert done.returncode == 0 and done.stdout.splitlines()[-1] == f"Formatting {kind} {folder} with metadata.version 4.4-IV2.", done
+        assert tool("storage", "info", "-c", config).stdout.startswith(f"Found log directory:\n  {folder}\n\nFound metadata: ")
+
+
+@pytest.mark.parametrize("name, words, said", [
+    ("storage", ["-f", "frob"], "Invalid feature format: frob. Expected format: 'feature=version' (e.g. 'group.version=1')"), ("features", ["--feature", "frob"], "Can't parse feature=level string frob: equals sign not found."),
+    ("storage", ["-f", "share.version=99"], "Feature level 99 is not supported for feature share.version"), ("features", ["--feature", "share.version=99"], "No feature:share.version with feature level 99"),
+    ("storage", [], "kafka-storage: error: argument --feature/-f is required"), ("features", [], "Command line error: argument --feature is required. Type --help for help."),
+])
+def test_dependencies_that_cannot_be_told(name, words, said):
+    done = tool(name, "feature-dependencies", *words)
+    assert (done.returncode, done.stderr) == (1, said + "\n")
