@@ -5,6 +5,17 @@ What may differ, and why:
 - members of a JSON object, for the same reason: values are compared;
 - numbers that move between two calls (the metadata log's end, times): digits are compared with digits;
 - names of metadata.version levels that tools of 4.3 do not know yet.
+
+What differs on purpose, and is not compared:
+- --help is an answer here: standard output, exit status 0 (most of Kafka's tools: standard error, 1); its words are our own;
+- a wrong command line is told with the options behind it, and ends with 1 in kafka-consumer-groups.sh, too, whose Java
+  program ends with 0 after a number that is none;
+- stack traces and log lines on standard error; lists of a Java set, whose order is chance from one run to the next;
+- kafka-storage.sh format does not print the keys of the SCRAM credentials that it writes;
+- a file that is missing is an error of kafka-dump-log.sh, whatever its name ends with; a decoder's number of the wrong
+  size is told and the next record read;
+- kafka-delete-records.sh ends with 1 when nobody answers; partition -1 is refused by kafka-console-consumer.sh;
+- --print-metrics tells the totals, not each of the Java client's metrics.
 """
 import json
 import re
