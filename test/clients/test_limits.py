@@ -295,3 +295,44 @@ def test_memory_stays_within_its_budget(node_with):
         s.close()
     s, = connect(node, 1)
     assert is_served(s)
+
+
+@pytest.mark.parametrize("settings, bytes_max", [
+    ({"moldau_memory_max": 64 << 20, "moldau_shards": 1}, 16 << 20),
+    ({"moldau_memory_max": 64 << 20, "moldau_shards": 1, "queued_max_request_bytes": 4 << 20, "socket_request_max_bytes": 1 << 20}, 4 << 20)])
+def test_a_quarter_of_the_memory_for_unfinished_frames(node_with, settings, bytes_max):
+    """Frames of 64 KiB that have begun, as many as fit into a quarter of the memory (or into queued.max.request.bytes), less
+    one, and one more: whoever comes then is still served, the last time because one at a time may go beyond. With another
+    one a new one is not read, until there is room for it."""
+    size = 64 << 10
+    node = node_with(**settings)
+    whole = struct.pack(">ihhih", size - 4, 18, 0, 7, 0) + bytes(size - 14)  # what is behind the message is passed over
+    held = []
+
+    def hold(count):
+        new = connect(node, count)
+        for s in new:
+            s.sendall(whole[:12])  # from its size on it is known how much room it needs
+        time.sleep(0.2)
+        for s in new:
+            s.sendall(whole[12:5000])  # more than fits into the first small buffer
+        time.sleep(0.2)
+        held.extend(new)
+
+    def ask():
+        s, = connect(node, 1)
+        s.sendall(whole[:12])
+        time.sleep(0.1)
+        s.sendall(whole[12:])
+        return s
+
+    hold(bytes_max // size - 1)
+    assert answered(ask())
+    hold(1)
+    assert answered(ask())
+    hold(1)
+    waiting = ask()
+    assert not select.select([waiting], [], [], 0.5)[0]
+    held.pop(0).close()
+    held.pop(0).close()
+    assert answered(waiting)
