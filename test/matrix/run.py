@@ -38,6 +38,10 @@ def last_line(text):
     return lines[-1].strip()[:300] if lines else ""
 
 
+def tail(path):
+    return path.read_text(errors="replace")[-2000:] if path.exists() else ""
+
+
 class Driver:
     """One client's program."""
 
@@ -165,11 +169,13 @@ def main():
     parser.add_argument("--broker", help="its name in the results, such as apache-kafka-4.4.0")
     parser.add_argument("--jobs", type=int, default=3, help="clients that run at the same time (3)")
     parser.add_argument("--record", action="store_true", help="keep the results in test/matrix/results.json and make docs/clients.md")
+    parser.add_argument("--languages", help="the clients of these languages: " + ", ".join(dict.fromkeys(c.language for c in CLIENTS)))
+    parser.add_argument("--build-only", action="store_true", help="build the drivers and run nothing")
     parser.add_argument("--no-build", action="store_true", help="build nothing: a driver that is not built is not run")
     words = parser.parse_args()
     if bool(words.bootstrap) != bool(words.broker):
         parser.error("--bootstrap and --broker go together")
-    only = words.only.split(",") if words.only else [c.id for c in CLIENTS]
+    only = words.only.split(",") if words.only else [c.id for c in CLIENTS if not words.languages or c.language in words.languages.split(",")]
     names = words.cells.split(",") if words.cells else list(cells.CELLS)
     for given, known in ((only, [c.id for c in CLIENTS]), (names, cells.CELLS)):
         unknown = [word for word in given if word not in known]
@@ -183,14 +189,22 @@ def main():
             continue
         driver = Driver(client)
         began = time.monotonic()
+        if words.build_only and client.id not in only:
+            continue
         why = driver.build(not words.no_build and client.id in only)  # what Java reads is looked at where its driver is there
         if time.monotonic() - began > 1:
             print(f"{client.id}: built in {time.monotonic() - began:.0f} s", flush=True)
         if why:
             missing[client.id] = why
-            broken += "its build" in why
+            broken += client.id in only
         else:
             drivers.append(driver)
+
+    if words.build_only:
+        for id, why in missing.items():
+            print(f"{id}: {why}\n{tail(OUT / id / 'build.log')}")
+        print(f"{len(drivers)} passed, {broken} failed")
+        return 1 if broken else 0
 
     nonce = f"{time.time_ns() // 1000000 % 1000000000:x}"
     began = time.monotonic()
@@ -248,7 +262,7 @@ def main():
                 own = " (fails with Apache Kafka too)" if cell["state"] == "failed" and page.is_its_own(id, name) else ""
                 print(f"{cell['state'].upper()} {id} {name}: {cell['why']}{own}")
     if broken:
-        print(f"{broken} drivers could not be built, each of which counts as one failure")
+        print(f"{broken} drivers are not there, each of which counts as one failure")
     print(f"{counts['lacks']} not offered by the client, {counts['not run']} not run")
     print(f"{counts['passed']} passed, {counts['failed'] + broken} failed")
     ours = [name for id, row in results.items() for name, cell in row.items() if cell["state"] == "failed" and not page.is_its_own(id, name)]

@@ -22,12 +22,12 @@ def test_the_page_is_made_of_the_results():
 
 
 def test_every_client_has_a_driver():
-    """The list of clients is whole, their folders hold what they are built of, ./dev names each of them, and no result is kept of a
+    """The list of clients is whole, their folders hold what they are built of, ./dev installs each one's language, and no result is kept of a
     client or a cell that there is not."""
     assert {c.id for c in CLIENTS} == EVERY
     dev = (HERE.parents[1] / "dev").read_text()
-    named = re.search(r"^matrix_daily=\((.*)\)$", dev, re.M)[1].split() + re.search(r"^matrix_other=\((.*)\)$", dev, re.M)[1].split()
-    assert sorted(named) == sorted(EVERY)
+    named = re.search(r"^matrix_languages\(\).*?for language in ([a-z ]+); do$", dev, re.M | re.S)[1].split()
+    assert set(named) == {c.language for c in CLIENTS}
     for client in CLIENTS:
         for name in client.sources:
             assert (HERE / client.folder / name).is_file(), (client.id, name)
