@@ -60,6 +60,9 @@ CLIENTS = [
     go("franz-go", "franz-go (Go)"),
     go("sarama", "sarama (Go)"),
     go("kafka-go", "segmentio kafka-go (Go)"),
-    Client("rskafka", "rskafka (Rust)", "rust", "rskafka", ("Cargo.toml", "src/main.rs"), ("cargo",),
-           ("cargo build -q --target-dir {out}/target",), ("{out}/target/debug/matrix-rskafka",)),
+    Client("rskafka", "rskafka (Rust)", "rust", "rskafka", ("Cargo.toml", "versions.lock", "src/main.rs"), ("cargo",), (
+        "mkdir -p {out}/src; cp Cargo.toml {out}/; cp src/main.rs {out}/src/; cd {out}; rm -f Cargo.lock; cargo generate-lockfile -q",
+        # cargo has named the registry that it takes crates from; what it takes is what versions.lock says
+        "cd {out}; from=$(grep -m1 '^source = ' Cargo.lock); sed \"/^checksum = /i $from\" {here}/versions.lock >Cargo.lock; cargo build -q --locked --target-dir {out}/target",
+    ), ("{out}/target/debug/matrix-rskafka",)),
 ]
