@@ -183,13 +183,63 @@ class Writer(threading.Thread):
         check(self.producer.flush(20) == 0, "librdkafka could not produce")
 
 
-def group_of_two(client, reference, topic, group):
+def assignor(reference, group):
+    return reference.admin.describe_consumer_groups([group])[group].result(30).partition_assignor
+
+
+def group_of_two(strategy=None, *names):
+    """`strategy` is the driver's word, `names` what libraries call it on the wire."""
+    def cell(client, reference, topic, group):
+        reference.create(topic, 6)
+        writer, used = Writer(reference.bootstrap, topic, 6), []
+
+        def covered():
+            used.append(assignor(reference, group))
+            writer.finish()
+        try:
+            answer = client.call("group", topic, group, strategy, on_line=lambda line: line == "covered" and covered())
+        finally:
+            writer.enough.set()
+        two_have_read(reference, topic, group, writer, answer)
+        check(not names or used[0] in names, f"the members' strategy is {used[0]}")
+    return cell
+
+
+def killed(client, reference, topic, group):
+    """One of two members is killed: when its session is over the other one has all partitions again."""
     reference.create(topic, 6)
-    writer = Writer(reference.bootstrap, topic, 6)
+    writer, others, has = Writer(reference.bootstrap, topic, 6), [], []
+
+    def second(line):
+        if line.startswith("has ") and int(line[4:]) in (2, 3, 4):
+            others[0].kill()
+
+    def run_second():
+        try:
+            client.call("member", topic, group, on_start=others.append, on_line=second)
+        except Failed:
+            pass  # it was killed
+
+    def first(line):
+        if not line.startswith("has "):
+            return
+        has.append(int(line[4:]))
+        if has == [6]:
+            threading.Thread(target=run_second, daemon=True).start()
+        elif has[-1] == 6 and min(has) < 6 and others and others[0].poll() is not None:
+            writer.finish()
     try:
-        answer = client.call("group", topic, group, on_covered=writer.finish)
+        client.call("member", topic, group, on_line=first)
     finally:
         writer.enough.set()
+        for process in others:
+            process.kill()
+    check(others and others[0].poll() == -9, "the second member was not killed, it got no part of the partitions")
+    ends = {p: reference.offset(topic, OffsetSpec.latest(), p) for p in range(6)}
+    same(reference.committed(group), ends, "offsets committed")
+
+
+def two_have_read(reference, topic, group, writer, answer):
     same(answer["alone"], 6, "partitions of the first member alone")
     check(sum(answer["shared"]) == 6 and min(answer["shared"]) > 0, f"partitions of the two together: {answer['shared']}")
     same(answer["again"], 6, "partitions of the first member, alone again")
@@ -197,6 +247,20 @@ def group_of_two(client, reference, topic, group):
     check(answer["most"] <= 3, f"a record was read {answer['most']} times over two rebalances")
     ends = {p: reference.offset(topic, OffsetSpec.latest(), p) for p in range(6)}
     same(reference.committed(group), ends, "offsets committed")
+
+
+def pause(client, reference, topic, group):
+    reference.create(topic)
+    reference.fill(topic, 100)
+    same(client.call("pause", topic, group), {"quiet": 0, "next": 20}, "read in the pause, and next after it")
+
+
+def large(client, reference, topic, group):
+    reference.create(topic)
+    answer = client.call("large", topic, group)
+    same(answer["read"], 1000000, "bytes of the large value as the client reads it")
+    check("large" in answer["refused"].lower(), f"what the client says of a value that is too large: {answer['refused'] or 'nothing'}")
+    same(reference.offset(topic, OffsetSpec.latest()), 1, "records in the log")
 
 
 def resume(client, reference, topic, group):
@@ -260,11 +324,27 @@ def delete_records(client, reference, topic, group):
     same(reference.offset(topic, OffsetSpec.earliest()), 40, "the first offset")
 
 
-def committed_group(reference, topic, group):
+def committed_group(reference, topic, group, offset=0):
     reference.create(topic)
     member = reference.consumer(group)
-    member.commit(offsets=[TopicPartition(topic, 0, 0)], asynchronous=False)
+    member.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
     member.close()
+
+
+def describe_cluster(client, reference, topic, group):
+    found = reference.admin.describe_cluster().result(30)
+    same(client.call("describe-cluster", topic, group), {"nodes": len(found.nodes), "controller": found.controller.id}, "the answer")
+
+
+def group_offsets(client, reference, topic, group):
+    committed_group(reference, topic, group, 7)
+    same(client.call("group-offsets", topic, group), {"offset": 7}, "the answer")
+
+
+def alter_offsets(client, reference, topic, group):
+    committed_group(reference, topic, group, 7)
+    client.call("alter-offsets", topic, group)
+    same(reference.committed(group), {0: 3}, "offsets committed")
 
 
 def list_groups(client, reference, topic, group):
@@ -319,9 +399,16 @@ CELLS = {
     "records": odd_records("records", rule.ODD),
     "null-header": odd_records("null-header", rule.NULL_HEADER),
     "idempotent": idempotent,
-    "group": group_of_two,
+    "large": large,
+    "group": group_of_two(),
+    "group-range": group_of_two("range", "range"),
+    "group-roundrobin": group_of_two("roundrobin", "roundrobin", "RoundRobinAssigner"),
+    "group-sticky": group_of_two("sticky", "sticky"),
+    "group-cooperative": group_of_two("cooperative", "cooperative-sticky"),
+    "killed": killed,
     "resume": resume,
     "static": static,
+    "pause": pause,
     "offsets": offsets,
     "create-topic": create_topic,
     "describe-topic": describe_topic,
@@ -329,8 +416,11 @@ CELLS = {
     "describe-config": describe_config,
     "alter-config": alter_config,
     "delete-records": delete_records,
+    "describe-cluster": describe_cluster,
     "list-groups": list_groups,
     "describe-group": describe_group,
+    "group-offsets": group_offsets,
+    "alter-offsets": alter_offsets,
     "delete-group": delete_group,
     "delete-topic": delete_topic,
 }

@@ -79,10 +79,12 @@ class Driver:
         stamp.write_text(digest.hexdigest())
         return None
 
-    def call(self, capability, topic="-", group="-", argument=None, on_covered=None):
+    def call(self, capability, topic="-", group="-", argument=None, on_line=None, on_start=None):
         command = [word.format(**self.where) for word in self.client.command]
         command += [self.bootstrap, capability, topic, group] + ([] if argument is None else [argument])
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+        if on_start:
+            on_start(process)
         late = threading.Timer(CELL_SECONDS, process.kill)
         late.start()
         errors = []
@@ -92,8 +94,8 @@ class Driver:
         try:
             for line in process.stdout:
                 lines.append(line)
-                if line.strip() == "covered" and on_covered:
-                    on_covered()
+                if on_line:
+                    on_line(line.strip())
             process.wait()
         finally:
             timely = late.is_alive()

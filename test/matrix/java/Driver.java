@@ -191,10 +191,53 @@ public class Driver {
             if (System.nanoTime() > deadline) throw new IllegalStateException("not within 40 s: " + what);
     }
 
+    static Map<String, Object> strategy() {
+        if (argument == null) return Map.of();
+        String name = Map.of("range", "Range", "roundrobin", "RoundRobin", "sticky", "Sticky", "cooperative", "CooperativeSticky").get(argument);
+        return Map.of("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + name + "Assignor");
+    }
+
+    static String member() throws Exception {
+        Member one = new Member(Map.of(), true);
+        for (int had = 0; ends() < 6; Thread.sleep(20)) {
+            int has = one.now().size();
+            if (has != had) System.out.println("has " + (had = has));
+        }
+        one.close();
+        return "{}";
+    }
+
+    static String pause() {
+        TopicPartition there = new TopicPartition(topic, 0);
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(Map.of("max.poll.records", 10))) {
+            consumer.assign(List.of(there));
+            poll(consumer, 10);
+            consumer.pause(List.of(there));
+            int quiet = 0;
+            for (long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(1); System.nanoTime() < end; ) quiet += consumer.poll(Duration.ofMillis(100)).count();
+            consumer.seek(there, 20);
+            consumer.resume(List.of(there));
+            return "{\"quiet\": " + quiet + ", \"next\": " + poll(consumer, 1).get(0).offset() + "}";
+        }
+    }
+
+    static String large() throws Exception {
+        String refused = "";
+        try (KafkaProducer<byte[], byte[]> producer = producer(Map.of("max.request.size", 2000000, "buffer.memory", 4000000))) {
+            producer.send(new ProducerRecord<>(topic, 0, null, new byte[1000000])).get(30, TimeUnit.SECONDS);
+            try {
+                producer.send(new ProducerRecord<>(topic, 0, null, new byte[1100000])).get(30, TimeUnit.SECONDS);
+            } catch (java.util.concurrent.ExecutionException failure) {
+                refused = failure.getCause().toString();
+            }
+        }
+        return "{\"read\": " + fetch(topic, 0, 1).get(0).value().length + ", \"refused\": \"" + refused.replace('"', ' ') + "\"}";
+    }
+
     static String groupOfTwo() throws Exception {
-        Member a = new Member(Map.of(), true);
+        Member a = new Member(strategy(), true);
         until("the first member has 6 partitions", () -> a.now().size() == 6);
-        Member b = new Member(Map.of(), true);
+        Member b = new Member(strategy(), true);
         until("the two have 6 partitions together, and the second has read", () -> {
             List<Integer> ours = a.now(), theirs = b.now();
             return !ours.isEmpty() && !theirs.isEmpty() && ours.size() + theirs.size() == 6 && b.read > 0;
@@ -296,6 +339,15 @@ public class Driver {
                     ConsumerGroupDescription found = admin.describeConsumerGroups(List.of(group)).all().get().get(group);
                     return "{\"state\": \"" + found.state() + "\", \"members\": " + found.members().size() + "}";
                 }
+                case "describe-cluster": {
+                    DescribeClusterResult found = admin.describeCluster();
+                    return "{\"nodes\": " + found.nodes().get().size() + ", \"controller\": " + found.controller().get().id() + "}";
+                }
+                case "group-offsets": {
+                    Map<TopicPartition, OffsetAndMetadata> found = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
+                    return "{\"offset\": " + found.get(new TopicPartition(topic, 0)).offset() + "}";
+                }
+                case "alter-offsets": admin.alterConsumerGroupOffsets(group, Map.of(new TopicPartition(topic, 0), new OffsetAndMetadata(3))).all().get(); return "{}";
                 case "delete-group": admin.deleteConsumerGroups(List.of(group)).all().get(); return "{}";
                 case "delete-topic": admin.deleteTopics(List.of(topic)).all().get(); return "{}";
                 default: throw new IllegalArgumentException("no such capability: " + capability);
@@ -315,6 +367,9 @@ public class Driver {
             case "idempotent": write(Map.of("enable.idempotence", true)); return "{}";
             case "group": return groupOfTwo();
             case "resume": return resume();
+            case "member": return member();
+            case "pause": return pause();
+            case "large": return large();
             case "static": return staticMembers();
             case "offsets": return offsets();
             case "write": write(Map.of("compression.type", argument)); return "{}";

@@ -207,16 +207,18 @@ static int ends;
 
 struct member { rd_kafka_t *rk; pthread_t thread; bool has[16]; int partitions, assignments, read; volatile bool leave; };
 
+// A cooperative strategy tells what came and what went, the others tell all.
 static void rebalanced(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque) {
     struct member *member = opaque;
     bool assigns = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
     pthread_mutex_lock(&lock);
-    memset(member->has, 0, sizeof member->has);
-    for (int i = 0; assigns && i < list->cnt; i++) member->has[list->elems[i].partition] = true;
-    member->partitions = assigns ? list->cnt : 0;
+    for (int i = 0; i < list->cnt; i++) member->has[list->elems[i].partition] = assigns;
+    member->partitions = 0;
+    for (int i = 0; i < 16; i++) member->partitions += member->has[i];
     member->assignments += assigns;
     pthread_mutex_unlock(&lock);
-    rd_kafka_assign(rk, assigns ? list : NULL);
+    if (!strcmp(rd_kafka_rebalance_protocol(rk), "COOPERATIVE")) rd_kafka_error_destroy(assigns ? rd_kafka_incremental_assign(rk, list) : rd_kafka_incremental_unassign(rk, list));
+    else rd_kafka_assign(rk, assigns ? list : NULL);
 }
 
 static void *member_runs(void *opaque) {
@@ -248,6 +250,7 @@ static void join(struct member *member, const char *instance) {
     set(conf, "session.timeout.ms", "10000");
     set(conf, "heartbeat.interval.ms", "1000");
     if (instance) set(conf, "group.instance.id", instance);
+    if (argument) set(conf, "partition.assignment.strategy", !strcmp(argument, "cooperative") ? "cooperative-sticky" : argument);
     rd_kafka_conf_set_rebalance_cb(conf, rebalanced);
     rd_kafka_conf_set_opaque(conf, member);
     member->rk = client(RD_KAFKA_CONSUMER, conf);
@@ -275,6 +278,10 @@ static int peek(const int *number) {
 
 static void group_of_two(void) {
     struct member a, b;
+    if (argument && !strcmp(argument, "sticky")) {
+        printf("{\"lacks\": \"librdkafka has no assignor sticky\"}\n");
+        return;
+    }
     counts = calloc(NUMBERS_MAX, 1);
     join(&a, NULL);
     UNTIL(peek(&a.partitions) == 6);
@@ -293,6 +300,62 @@ static void group_of_two(void) {
         if (counts[i] > most) most = counts[i];
     }
     printf("{\"alone\": 6, \"shared\": [%d, %d], \"again\": 6, \"seen\": %d, \"most\": %d}\n", first, second, seen, most);
+}
+
+static void member(void) {
+    struct member one;
+    counts = calloc(NUMBERS_MAX, 1);
+    join(&one, NULL);
+    for (int had = 0; peek(&ends) < 6; nap(20)) {
+        int has = peek(&one.partitions);
+        if (has != had) printf("has %d\n", had = has);
+        fflush(stdout);
+    }
+    leave(&one);
+    printf("{}\n");
+}
+
+static void pause_and_resume(void) {
+    rd_kafka_t *rk = reader(topic, 0);
+    for (int i = 0; i < 10; i++) rd_kafka_message_destroy(next(rk, now() + 30));
+    rd_kafka_topic_partition_list_t *there = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(there, topic, 0)->offset = 20;
+    check(rd_kafka_pause_partitions(rk, there), "pause");
+    int quiet = 0;
+    for (int i = 0; i < 10; i++) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 100);
+        if (m) quiet++, rd_kafka_message_destroy(m);
+    }
+    rd_kafka_error_t *error = rd_kafka_seek_partitions(rk, there, 10000);
+    if (error) fail("%s", rd_kafka_error_string(error));
+    check(rd_kafka_resume_partitions(rk, there), "resume");
+    rd_kafka_message_t *m = next(rk, now() + 30);
+    printf("{\"quiet\": %d, \"next\": %lld}\n", quiet, (long long)m->offset);
+    rd_kafka_message_destroy(m);
+    rd_kafka_topic_partition_list_destroy(there);
+    gone(rk);
+}
+
+static const char *last_delivery = "";
+static void told(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) { last_delivery = rd_kafka_err2str(message->err); }
+
+static void large(void) {
+    rd_kafka_conf_t *conf = configured();
+    set(conf, "message.max.bytes", "2000000");
+    rd_kafka_conf_set_dr_msg_cb(conf, told);
+    rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, conf);
+    char *value = calloc(1, 1100000);
+    for (size_t size = 1000000; size <= 1100000; size += 100000) {
+        check(rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_VALUE(value, size), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END), "produce");
+        check(rd_kafka_flush(rk, 30000), "flush");
+    }
+    rd_kafka_destroy(rk);
+    rk = reader(topic, 0);
+    rd_kafka_message_t *m = next(rk, now() + 30);
+    printf("{\"read\": %zu, \"refused\": \"%s\"}\n", m->len, last_delivery);
+    rd_kafka_message_destroy(m);
+    free(value);
+    gone(rk);
 }
 
 static rd_kafka_t *subscribed(void) {
@@ -469,6 +532,25 @@ static void administer(void) {
         if (rd_kafka_ConsumerGroupDescription_error(found[0])) fail("%s", rd_kafka_error_string(rd_kafka_ConsumerGroupDescription_error(found[0])));
         printf("{\"state\": \"%s\", \"members\": %zu}\n", rd_kafka_consumer_group_state_name(rd_kafka_ConsumerGroupDescription_state(found[0])),
                rd_kafka_ConsumerGroupDescription_member_count(found[0]));
+    } else if (!strcmp(capability, "describe-cluster")) { // this version tells it by its metadata
+        const struct rd_kafka_metadata *metadata;
+        check(rd_kafka_metadata(admin, 1, NULL, &metadata, 10000), "metadata");
+        printf("{\"nodes\": %d, \"controller\": %d}\n", metadata->broker_cnt, rd_kafka_controllerid(admin, 10000));
+    } else if (!strcmp(capability, "group-offsets")) {
+        rd_kafka_ListConsumerGroupOffsets_t *asked = rd_kafka_ListConsumerGroupOffsets_new(group, NULL);
+        rd_kafka_ListConsumerGroupOffsets(admin, &asked, 1, NULL, queue);
+        const rd_kafka_group_result_t **found = rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(result()), &count);
+        groups_are_well(found, count);
+        printf("{\"offset\": %lld}\n", (long long)rd_kafka_group_result_partitions(found[0])->elems[0].offset);
+    } else if (!strcmp(capability, "alter-offsets")) {
+        rd_kafka_topic_partition_list_t *offsets = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(offsets, topic, 0)->offset = 3;
+        rd_kafka_AlterConsumerGroupOffsets_t *change = rd_kafka_AlterConsumerGroupOffsets_new(group, offsets);
+        rd_kafka_AlterConsumerGroupOffsets(admin, &change, 1, NULL, queue);
+        const rd_kafka_group_result_t **found = rd_kafka_AlterConsumerGroupOffsets_result_groups(rd_kafka_event_AlterConsumerGroupOffsets_result(result()), &count);
+        groups_are_well(found, count);
+        check(rd_kafka_group_result_partitions(found[0])->elems[0].err, "alter offsets");
+        printf("{}\n");
     } else if (!strcmp(capability, "delete-group")) {
         rd_kafka_DeleteGroup_t *deletion = rd_kafka_DeleteGroup_new(group);
         rd_kafka_DeleteGroups(admin, &deletion, 1, NULL, queue);
@@ -490,7 +572,7 @@ int main(int count, char **words) {
     bootstrap = words[1], capability = words[2], topic = words[3], group = words[4], argument = count > 5 ? words[5] : NULL;
     static const struct { const char *name; void (*run)(void); } runs[] = {
         {"none", codec}, {"gzip", codec}, {"snappy", codec}, {"lz4", codec}, {"zstd", codec}, {"records", records}, {"null-header", records},
-        {"group", group_of_two}, {"resume", resume}, {"static", static_members}, {"offsets", offsets}};
+        {"group", group_of_two}, {"resume", resume}, {"member", member}, {"pause", pause_and_resume}, {"large", large}, {"static", static_members}, {"offsets", offsets}};
     void (*run)(void) = administer;
     for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++)
         if (!strcmp(capability, runs[i].name)) run = runs[i].run;

@@ -79,7 +79,54 @@ module.exports = function main (library) {
     }
   }
 
+  async function oneMember () {
+    let ends = 0
+    let had = 0
+    const one = await member(group, { commits: true }, ({ value }) => { ends += String(value) === 'end' })
+    for (; ends < 6; await sleep(20)) {
+      const has = one.partitions().length
+      if (has !== had) console.log(`has ${had = has}`)
+    }
+    await library.commitAll(one)
+    await one.leave()
+    return {}
+  }
+
+  async function pause () {
+    const offsets = []
+    let paused = false
+    const one = await member(group, { commits: false }, async message => {
+      offsets.push(Number(message.offset))
+      await sleep(20)
+      if (offsets.length === 10 && !paused) {
+        paused = true
+        one.consumer.pause([{ topic, partitions: [0] }])
+      }
+    })
+    await until('10 messages', () => offsets.length >= 10)
+    await sleep(300) // what was under way
+    const before = offsets.length
+    await sleep(1000)
+    const quiet = offsets.length - before
+    await one.consumer.seek({ topic, partition: 0, offset: '20' })
+    one.consumer.resume([{ topic, partitions: [0] }])
+    await until('a message after the pause', () => offsets.length > before + quiet)
+    const next = offsets[before + quiet]
+    await one.leave()
+    return { quiet, next }
+  }
+
+  async function large () {
+    await send([{ partition: 0, value: Buffer.alloc(1000000) }], { large: true })
+    let refused = ''
+    try {
+      await send([{ partition: 0, value: Buffer.alloc(1100000) }], { large: true })
+    } catch (failure) { refused = String(failure.message) }
+    return { read: (await fetch(topic, 1))[0].value.length, refused }
+  }
+
   async function groupOfTwo () {
+    if (argument && !library.strategies.includes(argument)) return { lacks: `it has no assignor ${argument}` }
     const counts = new Map()
     let ends = 0
     const each = ({ value }) => {
@@ -87,9 +134,9 @@ module.exports = function main (library) {
       if (text === 'end') ends++
       else counts.set(text, (counts.get(text) || 0) + 1)
     }
-    const a = await member(group, { commits: true }, each)
+    const a = await member(group, { commits: true, strategy: argument }, each)
     await until('the first member has 6 partitions', () => a.partitions().length === 6)
-    const b = await member(group, { commits: true }, each)
+    const b = await member(group, { commits: true, strategy: argument }, each)
     await until('the two have 6 partitions together, and the second has read', () => {
       const [ours, theirs] = [a.partitions().length, b.partitions().length]
       return ours > 0 && theirs > 0 && ours + theirs === 6 && b.read > 0
@@ -160,7 +207,7 @@ module.exports = function main (library) {
     none: codec, gzip: codec, snappy: codec, lz4: codec, zstd: codec,
     records, 'null-header': records,
     idempotent: async () => { await send(all, { idempotent: true }) },
-    group: groupOfTwo, resume, static: staticMembers, offsets,
+    group: groupOfTwo, member: oneMember, pause, large, resume, static: staticMembers, offsets,
     'create-topic': administer(async admin => {
       await admin.createTopics({ topics: [{ topic, numPartitions: 3, replicationFactor: 1, configEntries: [{ name: 'retention.ms', value: '3600000' }] }] })
     }),
@@ -181,6 +228,15 @@ module.exports = function main (library) {
       const [found] = (await admin.describeGroups([group])).groups
       return { state: library.state(found.state), members: found.members.length }
     }),
+    'describe-cluster': administer(async admin => {
+      const { brokers, controller } = await admin.describeCluster()
+      return { nodes: brokers.length, controller }
+    }),
+    'group-offsets': administer(async admin => {
+      const [found] = await admin.fetchOffsets({ groupId: group, topics: [topic] })
+      return { offset: Number(found.partitions[0].offset) }
+    }),
+    'alter-offsets': administer(admin => admin.setOffsets({ groupId: group, topic, partitions: [{ partition: 0, offset: '3' }] })),
     'delete-group': administer(admin => admin.deleteGroups([group])),
     'delete-topic': administer(admin => admin.deleteTopics({ topics: [topic] }))
   }

@@ -5,9 +5,14 @@ import time
 import aiokafka
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 import rule
+
+ASSIGNORS = {"range": RangePartitionAssignor, "roundrobin": RoundRobinPartitionAssignor, "sticky": StickyPartitionAssignor}
 
 
 async def write(bootstrap, topic, **settings):
@@ -96,9 +101,12 @@ async def until(fact, seconds=40):
 
 async def group_of_two(bootstrap, topic, group, argument):
     seen = rule.Seen()
-    a = Member(bootstrap, group, topic, seen)
+    if argument and argument not in ASSIGNORS:
+        return {"lacks": f"it has no assignor {argument}"}
+    strategy = {"partition_assignment_strategy": [ASSIGNORS[argument]]} if argument else {}
+    a = Member(bootstrap, group, topic, seen, **strategy)
     await until(lambda: len(a.partitions) == 6)
-    b = Member(bootstrap, group, topic, seen)
+    b = Member(bootstrap, group, topic, seen, **strategy)
     await until(lambda: a.partitions and b.partitions and len(a.partitions | b.partitions) == 6 and b.read > 0)
     shared = [len(a.partitions), len(b.partitions)]
     await b.close()
@@ -107,6 +115,42 @@ async def group_of_two(bootstrap, topic, group, argument):
     await until(lambda: seen.ends >= 6)
     await a.close()
     return seen.answer(alone=6, shared=shared, again=6)
+
+
+async def member(bootstrap, topic, group, argument):
+    seen = rule.Seen()
+    one, had = Member(bootstrap, group, topic, seen), 0
+    while seen.ends < 6:
+        has = len(one.partitions)
+        if has != had:
+            had = rule.has(has)
+        await asyncio.sleep(0.02)
+    await one.close()
+
+
+async def pause(bootstrap, topic, group, argument):
+    there, one = TopicPartition(topic, 0), consumer(bootstrap)
+    await one.start()
+    one.assign([there])
+    await messages(one, 10)
+    one.pause(there)
+    quiet = sum([len(await one.getmany(timeout_ms=100)) for _ in range(10)])
+    one.seek(there, 20)
+    one.resume(there)
+    offset = (await messages(one, 1))[0].offset
+    await one.stop()
+    return {"quiet": quiet, "next": offset}
+
+
+async def large(bootstrap, topic, group, argument):
+    refused = ""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=2000000) as producer:
+        await producer.send_and_wait(topic, partition=0, value=bytes(1000000))
+        try:
+            await producer.send_and_wait(topic, partition=0, value=bytes(1100000))
+        except Exception as error:
+            refused = f"{type(error).__name__}: {error}"
+    return {"read": len((await read_all(bootstrap, topic, 1))[0].value), "refused": refused}
 
 
 async def resume(bootstrap, topic, group, argument):
@@ -210,12 +254,25 @@ async def describe_group(admin, topic, group):
     return {"state": found[2], "members": len(found[5])}
 
 
+async def describe_cluster(admin, topic, group):
+    found = await admin.describe_cluster()
+    return {"nodes": len(found["brokers"]), "controller": found["controller_id"]}
+
+
+async def group_offsets(admin, topic, group):
+    return {"offset": (await admin.list_consumer_group_offsets(group))[TopicPartition(topic, 0)].offset}
+
+
 async def delete_topic(admin, topic, group):
     return well(await admin.delete_topics([topic]))
 
 
 async def lacks_delete_group(*_):
     return {"lacks": "its admin client has no call that deletes a group"}
+
+
+async def lacks_alter_offsets(*_):
+    return {"lacks": "its admin client has no call that sets a group's offsets"}
 
 
 async def version(*_):
@@ -233,7 +290,10 @@ CAPABILITIES = {
     "null-header": records(rule.NULL_HEADER),
     "idempotent": idempotent,
     "group": group_of_two,
+    "member": member,
     "resume": resume,
+    "pause": pause,
+    "large": large,
     "static": static,
     "offsets": offsets,
     "create-topic": admin(create_topic),
@@ -244,6 +304,9 @@ CAPABILITIES = {
     "delete-records": admin(delete_records),
     "list-groups": admin(list_groups),
     "describe-group": admin(describe_group),
+    "describe-cluster": admin(describe_cluster),
+    "group-offsets": admin(group_offsets),
+    "alter-offsets": lacks_alter_offsets,
     "delete-group": lacks_delete_group,
     "delete-topic": admin(delete_topic),
 }

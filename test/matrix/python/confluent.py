@@ -3,7 +3,7 @@ import threading
 import time
 
 import confluent_kafka
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
 import rule
@@ -78,12 +78,13 @@ class Member(threading.Thread):
         self.consumer.subscribe([topic], on_assign=self.assigned, on_revoke=self.revoked, on_lost=self.revoked)
         self.start()
 
+    # a cooperative strategy tells what came and what went, the others tell all
     def assigned(self, consumer, partitions):
         self.assignments += 1
-        self.partitions = {p.partition for p in partitions}
+        self.partitions = self.partitions | {p.partition for p in partitions}
 
     def revoked(self, consumer, partitions):
-        self.partitions = set()
+        self.partitions = self.partitions - {p.partition for p in partitions}
 
     def run(self):
         while not self.leave:
@@ -108,9 +109,13 @@ def until(fact, seconds=30):
 
 def group_of_two(bootstrap, topic, group, argument):
     seen = rule.Seen()
-    a = Member(bootstrap, group, topic, seen)
+    names = {"roundrobin": "roundrobin", "range": "range", "cooperative": "cooperative-sticky"}
+    if argument and argument not in names:
+        return {"lacks": f"librdkafka has no assignor {argument}"}
+    strategy = {"partition.assignment.strategy": names[argument]} if argument else {}
+    a = Member(bootstrap, group, topic, seen, **strategy)
     until(lambda: len(a.partitions) == 6)
-    b = Member(bootstrap, group, topic, seen)
+    b = Member(bootstrap, group, topic, seen, **strategy)
     until(lambda: a.partitions and b.partitions and len(a.partitions | b.partitions) == 6 and b.read > 0)
     shared = [len(a.partitions), len(b.partitions)]
     b.close()
@@ -119,6 +124,44 @@ def group_of_two(bootstrap, topic, group, argument):
     until(lambda: seen.ends >= 6)
     a.close()
     return seen.answer(alone=6, shared=shared, again=6)
+
+
+def member(bootstrap, topic, group, argument):
+    seen = rule.Seen()
+    one, had = Member(bootstrap, group, topic, seen), 0
+    while seen.ends < 6:
+        has = len(one.partitions)
+        if has != had:
+            had = rule.has(has)
+        time.sleep(0.02)
+    one.close()
+
+
+def pause(bootstrap, topic, group, argument):
+    there = TopicPartition(topic, 0)
+    one = consumer(bootstrap, "nobody")
+    one.assign([TopicPartition(topic, 0, 0)])
+    list(messages(one, 10))
+    one.pause([there])
+    quiet = sum(one.poll(0.1) is not None for _ in range(10))
+    one.seek(TopicPartition(topic, 0, 20))
+    one.resume([there])
+    offset = next(messages(one, 1)).offset()
+    one.close()
+    return {"quiet": quiet, "next": offset}
+
+
+def large(bootstrap, topic, group, argument):
+    told = []
+    producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 2000000})
+    for size in (1000000, 1100000):
+        producer.produce(topic, partition=0, value=bytes(size), on_delivery=lambda error, _: told.append(error))
+        producer.flush(30)
+    one = consumer(bootstrap, "nobody")
+    one.assign([TopicPartition(topic, 0, 0)])
+    size = len(next(messages(one, 1)).value())
+    one.close()
+    return {"read": size, "refused": str(told[1])}
 
 
 def resume(bootstrap, topic, group, argument):
@@ -190,6 +233,16 @@ def alter_config(admin, topic, group):
     done(admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])]))
 
 
+def describe_cluster(admin, topic, group):
+    found = admin.describe_cluster().result(30)
+    return {"nodes": len(found.nodes), "controller": found.controller.id}
+
+
+def group_offsets(admin, topic, group):
+    found = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(30)
+    return {"offset": found.topic_partitions[0].offset}
+
+
 def describe_group(admin, topic, group):
     found = admin.describe_consumer_groups([group])[group].result()
     return {"state": found.state.name.title(), "members": len(found.members)}
@@ -202,7 +255,10 @@ rule.main({
     "null-header": records(rule.NULL_HEADER),
     "idempotent": lambda bootstrap, topic, group, argument: write(bootstrap, topic, **{"enable.idempotence": True}),
     "group": group_of_two,
+    "member": member,
     "resume": resume,
+    "pause": pause,
+    "large": large,
     "static": static,
     "offsets": offsets,
     "create-topic": admin(lambda a, topic, group: done(a.create_topics([NewTopic(topic, 3, 1, config={"retention.ms": "3600000"})]))),
@@ -213,6 +269,9 @@ rule.main({
     "delete-records": admin(lambda a, topic, group: done(a.delete_records([TopicPartition(topic, 0, 40)]))),
     "list-groups": admin(lambda a, topic, group: {"groups": [g.group_id for g in a.list_consumer_groups().result(30).valid]}),
     "describe-group": admin(describe_group),
+    "describe-cluster": admin(describe_cluster),
+    "group-offsets": admin(group_offsets),
+    "alter-offsets": admin(lambda a, topic, group: done(a.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 3)])]))),
     "delete-group": admin(lambda a, topic, group: done(a.delete_consumer_groups([group]))),
     "delete-topic": admin(lambda a, topic, group: done(a.delete_topics([topic]))),
 })

@@ -5,9 +5,15 @@ import time
 import kafka
 from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
 import rule
+
+ASSIGNORS = {"range": RangePartitionAssignor, "roundrobin": RoundRobinPartitionAssignor, "sticky": StickyPartitionAssignor, "cooperative": CooperativeStickyAssignor}
 
 
 def write(bootstrap, topic, **settings):
@@ -75,10 +81,10 @@ class Member(threading.Thread, ConsumerRebalanceListener):
 
     def on_partitions_assigned(self, assigned):
         self.assignments += 1
-        self.partitions = {p.partition for p in assigned}
+        self.partitions = self.partitions | {p.partition for p in assigned}
 
     def on_partitions_revoked(self, revoked):
-        self.partitions = set()
+        self.partitions = self.partitions - {p.partition for p in revoked}
 
     def run(self):
         while not self.leave:
@@ -104,9 +110,10 @@ def until(fact, seconds=40):
 
 def group_of_two(bootstrap, topic, group, argument):
     seen = rule.Seen()
-    a = Member(bootstrap, group, topic, seen)
+    strategy = {"partition_assignment_strategy": [ASSIGNORS[argument]]} if argument else {}
+    a = Member(bootstrap, group, topic, seen, **strategy)
     until(lambda: len(a.partitions) == 6)
-    b = Member(bootstrap, group, topic, seen)
+    b = Member(bootstrap, group, topic, seen, **strategy)
     until(lambda: a.partitions and b.partitions and len(a.partitions | b.partitions) == 6 and b.read > 0)
     shared = [len(a.partitions), len(b.partitions)]
     b.close()
@@ -115,6 +122,46 @@ def group_of_two(bootstrap, topic, group, argument):
     until(lambda: seen.ends >= 6)
     a.close()
     return seen.answer(alone=6, shared=shared, again=6)
+
+
+def member(bootstrap, topic, group, argument):
+    seen = rule.Seen()
+    one, had = Member(bootstrap, group, topic, seen), 0
+    while seen.ends < 6:
+        has = len(one.partitions)
+        if has != had:
+            had = rule.has(has)
+        time.sleep(0.02)
+    one.close()
+
+
+def pause(bootstrap, topic, group, argument):
+    there = TopicPartition(topic, 0)
+    one = consumer(bootstrap, max_poll_records=10)
+    one.assign([there])
+    list(messages(one, 10))
+    one.pause(there)
+    quiet = sum(len(one.poll(100)) for _ in range(10))
+    one.seek(there, 20)
+    one.resume(there)
+    offset = next(messages(one, 1)).offset
+    one.close()
+    return {"quiet": quiet, "next": offset}
+
+
+def large(bootstrap, topic, group, argument):
+    producer = KafkaProducer(bootstrap_servers=bootstrap, max_request_size=2000000)
+    producer.send(topic, partition=0, value=bytes(1000000)).get(30)
+    refused = ""
+    try:
+        producer.send(topic, partition=0, value=bytes(1100000)).get(30)
+    except Exception as error:
+        refused = f"{type(error).__name__}: {error}"
+    one = consumer(bootstrap)
+    one.assign([TopicPartition(topic, 0)])
+    size = len(next(messages(one, 1)).value)
+    one.close()
+    return {"read": size, "refused": refused}
 
 
 def resume(bootstrap, topic, group, argument):
@@ -193,6 +240,17 @@ def alter_config(admin, topic, group):
     admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs={"retention.ms": "7200000"})])
 
 
+def describe_cluster(admin, topic, group):
+    found = admin.describe_cluster()
+    return {"nodes": len(found["brokers"]), "controller": found["controller_id"]}
+
+
+def alter_offsets(admin, topic, group):
+    for error in admin.alter_group_offsets(group, {TopicPartition(topic, 0): OffsetAndMetadata(3, "", -1)}).values():
+        if getattr(error, "errno", 0):
+            raise error
+
+
 def describe_group(admin, topic, group):
     found = admin.describe_groups([group])
     found = found[group] if isinstance(found, dict) else found[0]
@@ -206,7 +264,10 @@ rule.main({
     "null-header": lambda *_: {"lacks": "a header is a str and bytes, never null"},
     "idempotent": lambda bootstrap, topic, group, argument: write(bootstrap, topic, enable_idempotence=True),
     "group": group_of_two,
+    "member": member,
     "resume": resume,
+    "pause": pause,
+    "large": large,
     "static": static,
     "offsets": offsets,
     "create-topic": admin(create_topic),
@@ -217,6 +278,9 @@ rule.main({
     "delete-records": admin(lambda a, topic, group: a.delete_records({TopicPartition(topic, 0): 40}) and {}),
     "list-groups": admin(lambda a, topic, group: {"groups": [g["group_id"] if isinstance(g, dict) else g[0] for g in a.list_groups()]}),
     "describe-group": admin(describe_group),
+    "describe-cluster": admin(describe_cluster),
+    "group-offsets": admin(lambda a, topic, group: {"offset": a.list_group_offsets({group: None})[group][TopicPartition(topic, 0)].offset}),
+    "alter-offsets": admin(alter_offsets),
     "delete-group": admin(lambda a, topic, group: a.delete_groups([group]) and {}),
     "delete-topic": admin(lambda a, topic, group: a.delete_topics([topic]) and {}),
 })

@@ -25,6 +25,12 @@ def as_json(key, value, timestamp, headers):
     return {"k": hexadecimal(key), "v": hexadecimal(value), "t": timestamp, "h": [[name, hexadecimal(data)] for name, data in headers or []]}
 
 
+def has(count):
+    """The line that a member prints whenever it has more or fewer partitions."""
+    print(f"has {count}", flush=True)
+    return count
+
+
 class Seen:
     """The numbers that the members of a group have read, and the ends."""
 

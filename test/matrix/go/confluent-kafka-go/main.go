@@ -134,13 +134,17 @@ func join(c rule.Call, seen *rule.Seen, more kafka.ConfigMap) *member {
 	m := &member{consumer: consumer(c, c.Group, more), done: make(chan bool)}
 	rule.Check(m.consumer.SubscribeTopics([]string{c.Topic}, func(_ *kafka.Consumer, event kafka.Event) error {
 		m.look(func() {
-			m.partitions = nil
-			if assigned, ok := event.(kafka.AssignedPartitions); ok {
+			switch told := event.(type) { // all of them, or with a cooperative strategy what came and what went
+			case kafka.AssignedPartitions:
 				m.assignments++
-				for _, p := range assigned.Partitions {
+				for _, p := range told.Partitions {
 					m.partitions = append(m.partitions, p.Partition)
 				}
 				slices.Sort(m.partitions)
+			case kafka.RevokedPartitions:
+				m.partitions = slices.DeleteFunc(slices.Clone(m.partitions), func(partition int32) bool {
+					return slices.ContainsFunc(told.Partitions, func(p kafka.TopicPartition) bool { return p.Partition == partition })
+				})
 			}
 		})
 		return nil
@@ -163,11 +167,60 @@ func (m *member) leave() {
 	<-m.done
 }
 
+func alone(c rule.Call) rule.Answer {
+	seen := &rule.Seen{}
+	m := join(c, seen, nil)
+	rule.Alone(seen, m.count)
+	m.leave()
+	return nil
+}
+
+func pause(c rule.Call) rule.Answer {
+	consumer := consumer(c, "nobody", kafka.ConfigMap{"enable.auto.commit": false})
+	there := []kafka.TopicPartition{partition(c.Topic, 0)}
+	rule.Check(consumer.Assign(there))
+	for i := 0; i < 10; i++ {
+		next(consumer)
+	}
+	rule.Check(consumer.Pause(there))
+	quiet := 0
+	for i := 0; i < 10; i++ {
+		if _, ok := consumer.Poll(100).(*kafka.Message); ok {
+			quiet++
+		}
+	}
+	rule.Must(consumer.SeekPartitions([]kafka.TopicPartition{partition(c.Topic, 20)}))
+	rule.Check(consumer.Resume(there))
+	offset := int64(next(consumer).TopicPartition.Offset)
+	rule.Check(consumer.Close())
+	return rule.Answer{"quiet": quiet, "next": offset}
+}
+
+func large(c rule.Call) rule.Answer {
+	producer := rule.Must(kafka.NewProducer(config(c, kafka.ConfigMap{"message.max.bytes": 2000000})))
+	defer producer.Close()
+	return rule.Large(func(value []byte) error {
+		delivered := make(chan kafka.Event, 1)
+		rule.Check(producer.Produce(&kafka.Message{TopicPartition: partition(c.Topic, 0), Value: value}, delivered))
+		return (<-delivered).(*kafka.Message).TopicPartition.Error
+	}, func() []byte { return fetch(c, c.Topic, 0, 1)[0].Value })
+}
+
 func group(c rule.Call) rule.Answer {
 	seen := &rule.Seen{}
-	a := join(c, seen, nil)
+	var strategy kafka.ConfigMap
+	switch c.Argument {
+	case "":
+	case "sticky":
+		return rule.Answer{"lacks": "librdkafka has no assignor sticky"}
+	case "cooperative":
+		strategy = kafka.ConfigMap{"partition.assignment.strategy": "cooperative-sticky"}
+	default:
+		strategy = kafka.ConfigMap{"partition.assignment.strategy": c.Argument}
+	}
+	a := join(c, seen, strategy)
 	rule.Until("the first member has 6 partitions", func() bool { return a.count() == 6 })
-	b := join(c, seen, nil)
+	b := join(c, seen, strategy)
 	rule.Until("the two have 6 partitions together, and the second has read", func() bool {
 		read := 0
 		b.look(func() { read = b.read })
@@ -267,7 +320,7 @@ func main() {
 			_, library := kafka.LibraryVersion()
 			return rule.Answer{"version": rule.Version("github.com/confluentinc/confluent-kafka-go/v2") + " (librdkafka " + library + ")"}
 		},
-		"records": records, "null-header": records, "group": group, "resume": resume, "static": static, "offsets": offsets,
+		"records": records, "null-header": records, "group": group, "member": alone, "pause": pause, "large": large, "resume": resume, "static": static, "offsets": offsets,
 		"idempotent": func(c rule.Call) rule.Answer { write(c, kafka.ConfigMap{"enable.idempotence": true}); return nil },
 		"create-topic": admin(func(a *kafka.AdminClient, topic, _ string) rule.Answer {
 			return topicsAreWell(a.CreateTopics(ctx, []kafka.TopicSpecification{{Topic: topic, NumPartitions: 3, ReplicationFactor: 1, Config: map[string]string{"retention.ms": "3600000"}}}))
@@ -313,6 +366,19 @@ func main() {
 			well(found.Error)
 			state := strings.ToLower(found.State.String())
 			return rule.Answer{"state": strings.ToUpper(state[:1]) + state[1:], "members": len(found.Members)}
+		}),
+		"describe-cluster": admin(func(a *kafka.AdminClient, _, _ string) rule.Answer {
+			found := rule.Must(a.DescribeCluster(ctx))
+			return rule.Answer{"nodes": len(found.Nodes), "controller": found.Controller.ID}
+		}),
+		"group-offsets": admin(func(a *kafka.AdminClient, topic, group string) rule.Answer {
+			found := rule.Must(a.ListConsumerGroupOffsets(ctx, []kafka.ConsumerGroupTopicPartitions{{Group: group}}))
+			return rule.Answer{"offset": int64(found.ConsumerGroupsTopicPartitions[0].Partitions[0].Offset)}
+		}),
+		"alter-offsets": admin(func(a *kafka.AdminClient, topic, group string) rule.Answer {
+			to := []kafka.ConsumerGroupTopicPartitions{{Group: group, Partitions: []kafka.TopicPartition{partition(topic, 3)}}}
+			rule.Check(rule.Must(a.AlterConsumerGroupOffsets(ctx, to)).ConsumerGroupsTopicPartitions[0].Partitions[0].Error)
+			return nil
 		}),
 		"delete-group": admin(func(a *kafka.AdminClient, _, group string) rule.Answer {
 			well(rule.Must(a.DeleteConsumerGroups(ctx, []string{group})).ConsumerGroupResults[0].Error)

@@ -156,11 +156,58 @@ func (m *member) leave() {
 	m.client.Close()
 }
 
+func alone(c rule.Call) rule.Answer {
+	seen := &rule.Seen{}
+	m := join(c, seen)
+	rule.Alone(seen, m.count)
+	m.leave()
+	return nil
+}
+
+func pause(c rule.Call) rule.Answer {
+	cl := client(c, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{c.Topic: {0: kgo.NewOffset().At(0)}}))
+	defer cl.Close()
+	soon, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for count := 0; count < 10; {
+		fetches := cl.PollRecords(soon, 10-count)
+		rule.Check(fetches.Err())
+		count += fetches.NumRecords()
+	}
+	there := map[string][]int32{c.Topic: {0}}
+	cl.PauseFetchPartitions(there)
+	second, over := context.WithTimeout(ctx, time.Second)
+	defer over()
+	quiet := 0
+	for second.Err() == nil {
+		quiet += cl.PollFetches(second).NumRecords()
+	}
+	cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{c.Topic: {0: {Epoch: -1, Offset: 20}}})
+	cl.ResumeFetchPartitions(there)
+	fetches := cl.PollRecords(soon, 1)
+	rule.Check(fetches.Err())
+	return rule.Answer{"quiet": quiet, "next": fetches.Records()[0].Offset}
+}
+
+func large(c rule.Call) rule.Answer {
+	cl := client(c, kgo.ProducerBatchMaxBytes(2000000), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	defer cl.Close()
+	return rule.Large(func(value []byte) error { return cl.ProduceSync(ctx, &kgo.Record{Topic: c.Topic, Value: value}).FirstErr() },
+		func() []byte { return fetch(c, c.Topic, 0, 1)[0].Value })
+}
+
+var balancers = map[string]kgo.GroupBalancer{"range": kgo.RangeBalancer(), "roundrobin": kgo.RoundRobinBalancer(), "sticky": kgo.StickyBalancer(),
+	"cooperative": kgo.CooperativeStickyBalancer()}
+
 func group(c rule.Call) rule.Answer {
 	seen := &rule.Seen{}
-	a := join(c, seen)
+	var strategy []kgo.Opt
+	if c.Argument != "" {
+		strategy = append(strategy, kgo.Balancers(balancers[c.Argument]))
+	}
+	a := join(c, seen, strategy...)
 	rule.Until("the first member has 6 partitions", func() bool { return a.count() == 6 })
-	b := join(c, seen)
+	b := join(c, seen, strategy...)
 	rule.Until("the two have 6 partitions together, and the second has read", func() bool {
 		b.mutex.Lock()
 		read := b.read
@@ -261,7 +308,7 @@ func main() {
 		"version": func(rule.Call) rule.Answer { return rule.Answer{"version": rule.Version("github.com/twmb/franz-go")} },
 		"records": records, "null-header": records,
 		"idempotent": func(c rule.Call) rule.Answer { write(c, kgo.NoCompression()); return nil }, // the default
-		"group":      group, "resume": resume, "static": static, "offsets": offsets,
+		"group":      group, "member": alone, "pause": pause, "large": large, "resume": resume, "static": static, "offsets": offsets,
 		"create-topic": admin(func(a *kadm.Client, topic, _ string) rule.Answer {
 			rule.Must(a.CreateTopic(ctx, 3, 1, map[string]*string{"retention.ms": kadm.StringPtr("3600000")}, topic))
 			return nil
@@ -306,6 +353,21 @@ func main() {
 			found := rule.Must(a.DescribeGroups(ctx, group))[group]
 			rule.Check(found.Err)
 			return rule.Answer{"state": found.State, "members": len(found.Members)}
+		}),
+		"describe-cluster": admin(func(a *kadm.Client, _, _ string) rule.Answer {
+			found := rule.Must(a.BrokerMetadata(ctx))
+			return rule.Answer{"nodes": len(found.Brokers), "controller": found.Controller}
+		}),
+		"group-offsets": admin(func(a *kadm.Client, topic, group string) rule.Answer {
+			found, _ := rule.Must(a.FetchOffsets(ctx, group)).Lookup(topic, 0)
+			rule.Check(found.Err)
+			return rule.Answer{"offset": found.At}
+		}),
+		"alter-offsets": admin(func(a *kadm.Client, topic, group string) rule.Answer {
+			var to kadm.Offsets
+			to.AddOffset(topic, 0, 3, -1)
+			rule.Check(a.CommitAllOffsets(ctx, group, to))
+			return nil
 		}),
 		"delete-group": admin(func(a *kadm.Client, _, group string) rule.Answer { rule.Must(a.DeleteGroup(ctx, group)); return nil }),
 		"delete-topic": admin(func(a *kadm.Client, topic, _ string) rule.Answer { rule.Must(a.DeleteTopic(ctx, topic)); return nil }),

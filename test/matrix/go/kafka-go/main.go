@@ -120,9 +120,31 @@ func (m *member) follow(c rule.Call, seen *rule.Seen, generation *kafka.Generati
 	})
 }
 
+func alone(c rule.Call) rule.Answer {
+	seen := &rule.Seen{}
+	m := join(c, seen)
+	rule.Alone(seen, m.count)
+	m.leave()
+	return nil
+}
+
+func large(c rule.Call) rule.Answer {
+	writer := &kafka.Writer{Addr: kafka.TCP(c.Bootstrap), Topic: c.Topic, Balancer: firstPartition{}, BatchBytes: 2000000, BatchTimeout: 20 * time.Millisecond,
+		RequiredAcks: kafka.RequireAll, MaxAttempts: 1}
+	defer writer.Close()
+	return rule.Large(func(value []byte) error { return writer.WriteMessages(ctx, kafka.Message{Value: value}) },
+		func() []byte { return fetch(c, c.Topic, 1, start)[0].Value })
+}
+
+var balancers = map[string]kafka.GroupBalancer{"range": kafka.RangeGroupBalancer{}, "roundrobin": kafka.RoundRobinGroupBalancer{}}
+
 func join(c rule.Call, seen *rule.Seen) *member {
 	m := &member{done: make(chan bool)}
-	m.group = rule.Must(kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{ID: c.Group, Brokers: []string{c.Bootstrap}, Topics: []string{c.Topic},
+	var strategy []kafka.GroupBalancer
+	if c.Argument != "" {
+		strategy = append(strategy, balancers[c.Argument])
+	}
+	m.group = rule.Must(kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{GroupBalancers: strategy, ID: c.Group, Brokers: []string{c.Bootstrap}, Topics: []string{c.Topic},
 		StartOffset: kafka.FirstOffset, SessionTimeout: 10 * time.Second, HeartbeatInterval: time.Second}))
 	var running context.Context
 	running, m.cancel = context.WithCancel(ctx)
@@ -159,6 +181,9 @@ func (m *member) leave() {
 }
 
 func group(c rule.Call) rule.Answer {
+	if c.Argument != "" && balancers[c.Argument] == nil {
+		return rule.Answer{"lacks": "it has no assignor " + c.Argument}
+	}
 	seen := &rule.Seen{}
 	a := join(c, seen)
 	rule.Until("the first member has 6 partitions", func() bool { return a.count() == 6 })
@@ -234,7 +259,7 @@ func main() {
 		"version": func(rule.Call) rule.Answer {
 			return rule.Answer{"version": rule.Version("github.com/segmentio/kafka-go")}
 		},
-		"records": records, "null-header": records, "group": group, "resume": resume, "offsets": offsets,
+		"records": records, "null-header": records, "group": group, "member": alone, "large": large, "pause": rule.Lacks("its readers have no pause"), "resume": resume, "offsets": offsets,
 		"idempotent": rule.Lacks("its writers have no idempotent mode"),
 		"static":     rule.Lacks("its consumer groups have no instance ids"),
 		"create-topic": admin(func(a *kafka.Client, topic, _ string) rule.Answer {
@@ -285,6 +310,20 @@ func main() {
 			found := rule.Must(a.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{group}})).Groups[0]
 			rule.Check(found.Error)
 			return rule.Answer{"state": found.GroupState, "members": len(found.Members)}
+		}),
+		"describe-cluster": admin(func(a *kafka.Client, _, _ string) rule.Answer {
+			found := rule.Must(a.Metadata(ctx, &kafka.MetadataRequest{}))
+			return rule.Answer{"nodes": len(found.Brokers), "controller": found.Controller.ID}
+		}),
+		"group-offsets": admin(func(a *kafka.Client, topic, group string) rule.Answer {
+			found := rule.Must(a.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: {0}}}))
+			rule.Check(found.Error)
+			return rule.Answer{"offset": found.Topics[topic][0].CommittedOffset}
+		}),
+		"alter-offsets": admin(func(a *kafka.Client, topic, group string) rule.Answer {
+			request := &kafka.OffsetCommitRequest{GroupID: group, GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{topic: {{Partition: 0, Offset: 3}}}}
+			rule.Check(rule.Must(a.OffsetCommit(ctx, request)).Topics[topic][0].Error)
+			return nil
 		}),
 		"delete-group": admin(func(a *kafka.Client, _, group string) rule.Answer {
 			rule.Check(rule.Must(a.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{group}})).Errors[group])

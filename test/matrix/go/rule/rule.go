@@ -114,6 +114,26 @@ func Until(what string, fact func() bool) {
 	}
 }
 
+// Alone tells how many partitions a member has, until the ends have come.
+func Alone(seen *Seen, count func() int) {
+	for had := 0; seen.Ends() < 6; time.Sleep(20 * time.Millisecond) {
+		if has := count(); has != had {
+			fmt.Println("has", has)
+			had = has
+		}
+	}
+}
+
+// Large writes two values, of which the broker has to refuse the second, and answers what the first is as it is read.
+func Large(write func(value []byte) error, read func() []byte) Answer {
+	Check(write(make([]byte, 1000000)))
+	refused := ""
+	if err := write(make([]byte, 1100000)); err != nil {
+		refused = err.Error()
+	}
+	return Answer{"read": len(read()), "refused": refused}
+}
+
 // Fail ends the driver with a reason.
 func Fail(err error) {
 	fmt.Fprintln(os.Stderr, strings.ReplaceAll(err.Error(), "\n", " "))

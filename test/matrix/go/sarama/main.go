@@ -162,6 +162,9 @@ func (m *member) count() int {
 func join(c rule.Call, instance string, each func(sarama.ConsumerGroupSession, *sarama.ConsumerMessage)) *member {
 	config := config()
 	config.Consumer.Group.InstanceId = instance
+	if c.Argument != "" {
+		config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategies[c.Argument]()}
+	}
 	m := &member{group: rule.Must(sarama.NewConsumerGroup([]string{c.Bootstrap}, c.Group, config)), each: each, done: make(chan bool)}
 	var running context.Context
 	running, m.cancel = context.WithCancel(context.Background())
@@ -182,12 +185,38 @@ func (m *member) leave() {
 	rule.Check(m.group.Close())
 }
 
-func group(c rule.Call) rule.Answer {
-	seen := &rule.Seen{}
-	each := func(session sarama.ConsumerGroupSession, message *sarama.ConsumerMessage) {
+func counted(seen *rule.Seen) func(sarama.ConsumerGroupSession, *sarama.ConsumerMessage) {
+	return func(session sarama.ConsumerGroupSession, message *sarama.ConsumerMessage) {
 		seen.Add(message.Value)
 		session.MarkMessage(message, "")
 	}
+}
+
+func alone(c rule.Call) rule.Answer {
+	seen := &rule.Seen{}
+	m := join(c, "", counted(seen))
+	rule.Alone(seen, m.count)
+	m.leave()
+	return nil
+}
+
+func large(c rule.Call) rule.Answer {
+	config := config()
+	config.Producer.MaxMessageBytes = 2000000
+	producer := rule.Must(sarama.NewSyncProducer([]string{c.Bootstrap}, config))
+	defer producer.Close()
+	return rule.Large(func(value []byte) error {
+		_, _, err := producer.SendMessage(&sarama.ProducerMessage{Topic: c.Topic, Value: sarama.ByteEncoder(value)})
+		return err
+	}, func() []byte { return fetch(c, c.Topic, 0, 1)[0].Value })
+}
+
+var strategies = map[string]func() sarama.BalanceStrategy{"range": sarama.NewBalanceStrategyRange, "roundrobin": sarama.NewBalanceStrategyRoundRobin,
+	"sticky": sarama.NewBalanceStrategySticky, "cooperative": sarama.NewBalanceStrategyCooperativeSticky}
+
+func group(c rule.Call) rule.Answer {
+	seen := &rule.Seen{}
+	each := counted(seen)
 	a := join(c, "", each)
 	rule.Until("the first member has 6 partitions", func() bool { return a.count() == 6 })
 	b := join(c, "", each)
@@ -272,7 +301,8 @@ func main() {
 	hour, two := "3600000", "7200000"
 	capabilities := map[string]func(rule.Call) rule.Answer{
 		"version": func(rule.Call) rule.Answer { return rule.Answer{"version": rule.Version("github.com/IBM/sarama")} },
-		"records": records, "null-header": records, "idempotent": idempotent, "group": group, "resume": resume, "static": static, "offsets": offsets,
+		"records": records, "null-header": records, "idempotent": idempotent, "group": group, "member": alone, "large": large,
+		"pause": rule.Lacks("it pauses what it fetches, not what it has fetched, and has no seek"), "resume": resume, "static": static, "offsets": offsets,
 		"create-topic": admin(func(a sarama.ClusterAdmin, topic, _ string) rule.Answer {
 			rule.Check(a.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: 3, ReplicationFactor: 1, ConfigEntries: map[string]*string{"retention.ms": &hour}}, false))
 			return nil
@@ -315,6 +345,18 @@ func main() {
 		"describe-group": admin(func(a sarama.ClusterAdmin, _, group string) rule.Answer {
 			found := rule.Must(a.DescribeConsumerGroups([]string{group}))[0]
 			return rule.Answer{"state": found.State, "members": len(found.Members)}
+		}),
+		"describe-cluster": admin(func(a sarama.ClusterAdmin, _, _ string) rule.Answer {
+			brokers, controller, err := a.DescribeCluster()
+			rule.Check(err)
+			return rule.Answer{"nodes": len(brokers), "controller": controller}
+		}),
+		"group-offsets": admin(func(a sarama.ClusterAdmin, topic, group string) rule.Answer {
+			return rule.Answer{"offset": rule.Must(a.ListConsumerGroupOffsets(group, map[string][]int32{topic: {0}})).GetBlock(topic, 0).Offset}
+		}),
+		"alter-offsets": admin(func(a sarama.ClusterAdmin, topic, group string) rule.Answer {
+			rule.Must(a.AlterConsumerGroupOffsets(group, map[string]map[int32]sarama.OffsetAndMetadata{topic: {0: {Offset: 3, LeaderEpoch: -1}}}, nil))
+			return nil
 		}),
 		"delete-group": admin(func(a sarama.ClusterAdmin, _, group string) rule.Answer {
 			rule.Check(a.DeleteConsumerGroup(group))

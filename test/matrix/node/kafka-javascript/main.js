@@ -9,10 +9,10 @@ const kafka = bootstrap => new Kafka({ kafkaJS: { brokers: [bootstrap], logLevel
 
 require(path.join(__dirname, '..', 'driver.js'))({
   version: `${require(path.join(modules, '@confluentinc/kafka-javascript/package.json')).version} (librdkafka ${library.librdkafkaVersion})`,
-  producer: (bootstrap, { codec = 'none', idempotent = false }) => ({
-    producer: kafka(bootstrap).producer({ 'compression.type': codec, 'linger.ms': 20, 'enable.idempotence': idempotent }), more: {}
+  producer: (bootstrap, { codec = 'none', idempotent = false, large = false }) => ({
+    producer: kafka(bootstrap).producer({ ...(large ? { 'message.max.bytes': 2000000 } : {}), 'compression.type': codec, 'linger.ms': 20, 'enable.idempotence': idempotent }), more: {}
   }),
-  consumer: async (bootstrap, groupId, { commits, instance }) => {
+  consumer: async (bootstrap, groupId, { commits, instance, strategy }) => {
     const m = { assignments: 0, now: new Set(), partitions: () => [...m.now] }
     m.consumer = kafka(bootstrap).consumer({
       'group.id': groupId,
@@ -20,6 +20,7 @@ require(path.join(__dirname, '..', 'driver.js'))({
       'heartbeat.interval.ms': 1000,
       'auto.offset.reset': 'earliest',
       'enable.auto.commit': commits,
+      ...(strategy ? { 'partition.assignment.strategy': strategy === 'cooperative' ? 'cooperative-sticky' : strategy } : {}),
       ...(instance ? { 'group.instance.id': instance } : {}),
       rebalance_cb: (event, assignment) => {
         if (event.code === library.CODES.ERRORS.ERR__ASSIGN_PARTITIONS) {
@@ -32,6 +33,7 @@ require(path.join(__dirname, '..', 'driver.js'))({
     })
     return m
   },
+  strategies: ['range', 'roundrobin', 'cooperative'],
   subscription: topics => ({ topics }),
   run: {},
   seek: async (m, topic, offset) => {
@@ -49,6 +51,8 @@ require(path.join(__dirname, '..', 'driver.js'))({
     })
   }),
   lacks: {
+    'describe-cluster': 'its administration has no call that describes the cluster',
+    'alter-offsets': 'its administration has no call that sets a group\'s offsets',
     'describe-config': 'its administration has no call that describes configs',
     'alter-config': 'its administration has no call that alters configs'
   }

@@ -31,6 +31,7 @@ require(path.join(__dirname, '..', 'driver.js'))({
     consumer.run = options => run({ autoCommit: commits, ...(commits ? { autoCommitInterval: 500 } : {}), ...options })
     return m
   },
+  strategies: ['roundrobin'],
   subscription: topics => ({ topics, fromBeginning: true }),
   run: {},
   seek: async (m, topic, offset) => m.consumer.seek({ topic, partition: 0, offset: String(offset) }),

@@ -98,6 +98,15 @@ async fn records(call: &Call) -> Fallible<String> {
     Ok(format!("{{\"records\": [{}]}}", out.join(", ")))
 }
 
+async fn large(call: &Call) -> Fallible<String> {
+    let there = partition(call, &call.topic).await?;
+    let of = |size| vec![Record { key: None, value: Some(vec![0; size]), headers: BTreeMap::new(), timestamp: Utc::now() }];
+    there.produce(of(1_000_000), Compression::NoCompression).await?;
+    let refused = there.produce(of(1_100_000), Compression::NoCompression).await.err().map_or(String::new(), |e| e.to_string().replace(['"', '\n'], " "));
+    let read = fetch(call, &call.topic, 0, 1).await?[0].record.value.as_ref().map_or(0, Vec::len);
+    Ok(format!("{{\"read\": {read}, \"refused\": \"{refused}\"}}"))
+}
+
 async fn offsets(call: &Call) -> Fallible<String> {
     let there = partition(call, &call.topic).await?;
     let at = there.get_offset(OffsetAt::Timestamp(time(START_MS + 50_000))).await?;
@@ -124,6 +133,7 @@ async fn run(call: &Call) -> Fallible<String> {
         "version" => Ok(version()),
         "none" | "gzip" | "snappy" | "lz4" | "zstd" => codec(call).await,
         "records" => records(call).await,
+        "large" => large(call).await,
         "offsets" => offsets(call).await,
         "create-topic" => lacks("it creates topics, but without configs"),
         "describe-topic" => lacks("it tells a topic's partitions, not their leaders"),
@@ -137,8 +147,9 @@ async fn run(call: &Call) -> Fallible<String> {
         }
         "null-header" => lacks("a header is bytes, never null"),
         "idempotent" => lacks("it has no idempotent producer"),
-        "group" | "resume" | "static" => lacks("it has no consumer groups"),
-        "list-groups" | "describe-group" | "delete-group" => lacks("it has no calls for groups"),
+        "pause" => lacks("it has no consumers that could be paused"),
+        "group" | "member" | "resume" | "static" => lacks("it has no consumer groups"),
+        "list-groups" | "describe-group" | "delete-group" | "group-offsets" | "alter-offsets" => lacks("it has no calls for groups"),
         _ => lacks("it has no such call"),
     }
 }
