@@ -13,14 +13,17 @@ APACHE = "apache-kafka-4.4.0"
 HEAD = """# Clients
 
 What client libraries do with Moldau, one cell for each library and capability, as `./dev matrix --record` found it with one
-node of `moldau dev`. The page is made of what the runs have stored (`test/matrix` has the drivers and says what each cell
-asks); nobody edits it.
+node of `moldau dev`, beside what the same drivers found with one node of Apache Kafka 4.4.0. The page is made of what the runs
+have stored (`test/matrix` has the drivers and says what each cell asks); nobody edits it.
 
 | cell | means |
 | --- | --- |
-| yes | done by the library, and found so on the node by librdkafka and by plain requests |
-| **no** | failed; the reason is below, and whether the same cell fails with Apache Kafka 4.4.0 too |
+| yes | done by the library, and found so on the node by librdkafka and by plain requests; the same with Apache Kafka |
+| no, as there | failed, with Apache Kafka too: the library's own; the reasons are below |
+| **differs** | done with one of the two and failed with the other; which and why is below |
+| not yet | Moldau does not serve transactions yet: refused at once, with an error that ends the producer, and nothing is written |
 | n/a | the library has no such call; its reason is below |
+| yes, **no** and a question mark | so with Moldau, not run with Apache Kafka |
 | not run | no run of it is stored |
 """
 
@@ -42,14 +45,26 @@ def record(run):
     PAGE.write_text(render(kept))
 
 
+def state(kept, broker, id, name):
+    return kept["brokers"].get(broker, {}).get(id, {}).get(name, {"state": "not run"})["state"]
+
+
+def word(kept, id, name):
+    """A cell of the table: what both brokers' runs have found."""
+    ours, theirs = state(kept, "moldau", id, name), state(kept, APACHE, id, name)
+    if ours in ("lacks", "not run", "refused"):
+        return {"lacks": "n/a", "not run": "not run", "refused": "not yet" if theirs == "passed" else "not yet?"}[ours]
+    if theirs == "not run":
+        return {"passed": "yes?", "failed": "**no?**"}[ours]
+    if ours != theirs:
+        return "**differs**"
+    return {"passed": "yes", "failed": "no, as there"}[ours]
+
+
 def table(kept, columns):
-    rows, moldau = [], kept["brokers"].get("moldau", {})
-    words = {"passed": "yes", "failed": "**no**", "lacks": "n/a", "not run": "not run"}
-    rows.append("| client | version | " + " | ".join(titles.TITLES[name] for name in columns) + " |")
-    rows.append("| --- | --- |" + " --- |" * len(columns))
+    rows = ["| client | version | " + " | ".join(titles.TITLES[name] for name in columns) + " |", "| --- | --- |" + " --- |" * len(columns)]
     for client in CLIENTS:
-        cells = moldau.get(client.id, {})
-        found = [words[cells.get(name, {"state": "not run"})["state"]] for name in columns]
+        found = [word(kept, client.id, name) for name in columns]
         rows.append(f"| {client.name} | {kept['versions'].get(client.id, '?')} | " + " | ".join(found) + " |")
     return "\n".join(rows)
 
@@ -66,7 +81,7 @@ def elsewhere(kept, id, name):
         return "not run with Apache Kafka 4.4.0"
     ours = kept["brokers"]["moldau"][id][name]
     if cell["state"] == "failed" and cell["why"] == ours["why"]:
-        return "fails with Apache Kafka 4.4.0 in the same way"
+        return "with Apache Kafka in the same words"
     return {"passed": "passes with Apache Kafka 4.4.0", "failed": f"fails with Apache Kafka 4.4.0 too: {cell.get('why')}", "lacks": "n/a with Apache Kafka 4.4.0"}[cell["state"]]
 
 
@@ -81,27 +96,44 @@ def reasons(kept, state):
 
 
 def second_tries(kept):
-    cells = [(c, n, kept["brokers"].get("moldau", {}).get(c.id, {}).get(n, {})) for c in CLIENTS for n in titles.TITLES]
-    return "\n".join(f"- {c.name}, {titles.TITLES[n]}: at the first: {cell['first']}" for c, n, cell in cells if cell.get("state") == "passed" and "first" in cell)
+    out = []
+    for broker, where in (("moldau", "Moldau"), (APACHE, "Apache Kafka")):
+        for c in CLIENTS:
+            for n in titles.TITLES:
+                cell = kept["brokers"].get(broker, {}).get(c.id, {}).get(n, {})
+                if cell.get("state") == "passed" and "first" in cell:
+                    out.append(f"- {c.name}, {titles.TITLES[n]}, with {where}; the first time: {cell['first']}")
+    return "\n".join(out)
+
+
+def differences(kept):
+    """Every cell that the two brokers' runs have found otherwise."""
+    out = []
+    for c in CLIENTS:
+        for n in titles.TITLES:
+            if word(kept, c.id, n) == "**differs**":
+                ours, theirs = (kept["brokers"][broker][c.id][n] for broker in ("moldau", APACHE))
+                out.append(f"- {c.name}, {titles.TITLES[n]}: {ours['state']} with Moldau ({ours.get('why', 'done')}), {theirs['state']} with Apache Kafka ({theirs.get('why', 'done')})")
+    return "\n".join(out)
 
 
 def render(kept):
-    moldau = kept["brokers"].get("moldau", {})
-    states = [moldau.get(client.id, {}).get(name, {"state": "not run"})["state"] for client in CLIENTS for name in titles.TITLES]
-    sums = f"{len(states)} cells: {states.count('passed')} yes, {states.count('failed')} no, {states.count('lacks')} n/a, {states.count('not run')} not run."
-    other = kept["brokers"].get(APACHE, {})
-    theirs = [cell["state"] for row in other.values() for cell in row.values()]
-    compared = f"The same drivers with a node of Apache Kafka 4.4.0: {theirs.count('passed')} yes, {theirs.count('failed')} no." if theirs else ""
-    differ = [f"- {c.name}, {titles.TITLES[n]}: {other[c.id][n]['state']} there ({other[c.id][n].get('why', '')}), {moldau[c.id][n]['state']} here" for c in CLIENTS for n in titles.TITLES
-              if n in other.get(c.id, {}) and n in moldau.get(c.id, {}) and other[c.id][n]["state"] != moldau[c.id][n]["state"]]
+    cells = [(client.id, name) for client in CLIENTS for name in titles.TITLES]
+
+    def sums(broker):
+        states = [state(kept, broker, *cell) for cell in cells]
+        return f"{states.count('passed')} yes, {states.count('failed')} no, {states.count('refused')} not yet, {states.count('lacks')} n/a, {states.count('not run')} not run"
+    both = sum("not run" not in (state(kept, "moldau", *cell), state(kept, APACHE, *cell)) for cell in cells)
     return "\n".join([
-        HEAD, sums + ("\n" + compared if compared else ""),
-        "\n## Records and groups\n", table(kept, titles.DATA),
+        HEAD, f"{len(cells)} cells with Moldau: {sums('moldau')}.", f"With Apache Kafka 4.4.0: {sums(APACHE)}.",
+        "\n## Records\n", table(kept, titles.DATA),
+        "\n## Groups\n", table(kept, titles.GROUPS),
         "\n## Administration\n", table(kept, titles.ADMIN),
+        "\n## What differs\n", differences(kept) or f"None of the {both} cells that were run with both.",
         "\n## Failed\n", reasons(kept, "failed"),
         *(["\n## Done at the second try\n", second_tries(kept)] if second_tries(kept) else []),
+        "\n## Refused so far\n", reasons(kept, "refused"),
         "\n## Not offered by the client\n", reasons(kept, "lacks"),
-        *(["\n## Otherwise with Apache Kafka 4.4.0\n", "\n".join(differ) or f"None of the {len(theirs)} cells that were run with both."] if theirs else []),
         ""])
 
 

@@ -2,6 +2,7 @@
 DATA = {
     "none": "none", "gzip": "gzip", "snappy": "snappy", "lz4": "lz4", "zstd": "zstd", "java-reads": "Java reads it",
     "records": "keys, nulls, times, headers", "null-header": "null header", "idempotent": "idempotent producer", "large": "large, too large",
+    "transaction": "transaction",
 }
 GROUPS = {
     "group": "group, rebalance", "group-range": "range", "group-roundrobin": "roundrobin", "group-sticky": "sticky", "group-cooperative": "cooperative",

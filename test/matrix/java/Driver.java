@@ -83,7 +83,7 @@ public class Driver {
     }
 
     static List<ConsumerRecord<byte[], byte[]>> fetch(String from, long offset, int count) {
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer(Map.of())) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(Map.of("isolation.level", "read_committed"))) {
             TopicPartition there = new TopicPartition(from, 0);
             consumer.assign(List.of(there));
             consumer.seek(there, offset);
@@ -219,6 +219,20 @@ public class Driver {
             consumer.resume(List.of(there));
             return "{\"quiet\": " + quiet + ", \"next\": " + poll(consumer, 1).get(0).offset() + "}";
         }
+    }
+
+    static String transaction() throws Exception {
+        try (KafkaProducer<byte[], byte[]> producer = producer(Map.of("transactional.id", group))) {
+            producer.initTransactions();
+            for (boolean commits : new boolean[] {false, true}) {
+                producer.beginTransaction();
+                for (int i = 0; i < 10; i++) producer.send(new ProducerRecord<>(topic, 0, key(i), value(i))).get(30, TimeUnit.SECONDS);
+                if (commits) producer.commitTransaction();
+                else producer.abortTransaction();
+            }
+        }
+        List<ConsumerRecord<byte[], byte[]>> found = fetch(topic, 0, 10);
+        return "{\"read\": " + found.size() + ", \"first\": " + found.get(0).offset() + "}";
     }
 
     static String large() throws Exception {
@@ -369,6 +383,7 @@ public class Driver {
             case "resume": return resume();
             case "member": return member();
             case "pause": return pause();
+            case "transaction": return transaction();
             case "large": return large();
             case "static": return staticMembers();
             case "offsets": return offsets();

@@ -336,6 +336,38 @@ static void pause_and_resume(void) {
     gone(rk);
 }
 
+static void done(rd_kafka_error_t *error) {
+    if (error) fail("%s", rd_kafka_error_string(error));
+}
+
+static void transaction(void) {
+    rd_kafka_conf_t *conf = configured();
+    set(conf, "transactional.id", group);
+    rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, conf);
+    done(rd_kafka_init_transactions(rk, 30000));
+    for (int commits = 0; commits < 2; commits++) {
+        done(rd_kafka_begin_transaction(rk));
+        for (long i = 0; i < 10; i++) {
+            char key[32], value[400];
+            size_t key_size = key_of(i, key), value_size = value_of(i, value);
+            check(rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_KEY(key, key_size), RD_KAFKA_V_VALUE(value, value_size),
+                                    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END), "produce");
+        }
+        check(rd_kafka_flush(rk, 30000), "flush");
+        done(commits ? rd_kafka_commit_transaction(rk, 30000) : rd_kafka_abort_transaction(rk, 30000));
+    }
+    rd_kafka_destroy(rk);
+    rk = reader(topic, 0); // it reads what is committed by default
+    int64_t first = -1;
+    for (int i = 0; i < 10; i++) {
+        rd_kafka_message_t *m = next(rk, now() + 30);
+        if (first < 0) first = m->offset;
+        rd_kafka_message_destroy(m);
+    }
+    gone(rk);
+    printf("{\"read\": 10, \"first\": %lld}\n", (long long)first);
+}
+
 static const char *last_delivery = "";
 static void told(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque) { last_delivery = rd_kafka_err2str(message->err); }
 
@@ -572,7 +604,7 @@ int main(int count, char **words) {
     bootstrap = words[1], capability = words[2], topic = words[3], group = words[4], argument = count > 5 ? words[5] : NULL;
     static const struct { const char *name; void (*run)(void); } runs[] = {
         {"none", codec}, {"gzip", codec}, {"snappy", codec}, {"lz4", codec}, {"zstd", codec}, {"records", records}, {"null-header", records},
-        {"group", group_of_two}, {"resume", resume}, {"member", member}, {"pause", pause_and_resume}, {"large", large}, {"static", static_members}, {"offsets", offsets}};
+        {"group", group_of_two}, {"resume", resume}, {"member", member}, {"pause", pause_and_resume}, {"large", large}, {"transaction", transaction}, {"static", static_members}, {"offsets", offsets}};
     void (*run)(void) = administer;
     for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++)
         if (!strcmp(capability, runs[i].name)) run = runs[i].run;

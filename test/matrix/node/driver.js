@@ -116,6 +116,19 @@ module.exports = function main (library) {
     return { quiet, next }
   }
 
+  async function transaction () {
+    const { producer } = library.producer(bootstrap, { transactional: group })
+    await producer.connect()
+    for (const end of ['abort', 'commit']) {
+      const one = await producer.transaction()
+      await one.send({ topic, messages: all.slice(0, 10) })
+      await one[end]()
+    }
+    await producer.disconnect()
+    const found = await fetch(topic, 10)
+    return { read: found.length, first: Number(found[0].offset) }
+  }
+
   async function large () {
     await send([{ partition: 0, value: Buffer.alloc(1000000) }], { large: true })
     let refused = ''
@@ -207,7 +220,7 @@ module.exports = function main (library) {
     none: codec, gzip: codec, snappy: codec, lz4: codec, zstd: codec,
     records, 'null-header': records,
     idempotent: async () => { await send(all, { idempotent: true }) },
-    group: groupOfTwo, member: oneMember, pause, large, resume, static: staticMembers, offsets,
+    group: groupOfTwo, member: oneMember, pause, large, transaction, resume, static: staticMembers, offsets,
     'create-topic': administer(async admin => {
       await admin.createTopics({ topics: [{ topic, numPartitions: 3, replicationFactor: 1, configEntries: [{ name: 'retention.ms', value: '3600000' }] }] })
     }),

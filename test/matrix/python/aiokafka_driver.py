@@ -142,6 +142,25 @@ async def pause(bootstrap, topic, group, argument):
     return {"quiet": quiet, "next": offset}
 
 
+async def transaction(bootstrap, topic, group, argument):
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=group)
+    try:
+        await producer.start()
+        for end in (producer.abort_transaction, producer.commit_transaction):
+            await producer.begin_transaction()
+            for i in range(10):
+                await producer.send_and_wait(topic, partition=0, key=rule.key(i), value=rule.value(i))
+            await end()
+    finally:
+        await producer.stop()
+    one = consumer(bootstrap, isolation_level="read_committed")
+    await one.start()
+    one.assign([TopicPartition(topic, 0)])
+    found = await messages(one, 10)
+    await one.stop()
+    return {"read": len(found), "first": found[0].offset}
+
+
 async def large(bootstrap, topic, group, argument):
     refused = ""
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=2000000) as producer:
@@ -294,6 +313,7 @@ CAPABILITIES = {
     "resume": resume,
     "pause": pause,
     "large": large,
+    "transaction": transaction,
     "static": static,
     "offsets": offsets,
     "create-topic": admin(create_topic),

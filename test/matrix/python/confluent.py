@@ -151,6 +151,22 @@ def pause(bootstrap, topic, group, argument):
     return {"quiet": quiet, "next": offset}
 
 
+def transaction(bootstrap, topic, group, argument):
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": group})
+    producer.init_transactions(30)
+    for end in (producer.abort_transaction, producer.commit_transaction):
+        producer.begin_transaction()
+        for i in range(10):
+            producer.produce(topic, partition=0, key=rule.key(i), value=rule.value(i))
+        producer.flush(30)
+        end(30)
+    one = consumer(bootstrap, "nobody", **{"isolation.level": "read_committed"})
+    one.assign([TopicPartition(topic, 0, 0)])
+    found = list(messages(one, 10))
+    one.close()
+    return {"read": len(found), "first": found[0].offset()}
+
+
 def large(bootstrap, topic, group, argument):
     told = []
     producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 2000000})
@@ -259,6 +275,7 @@ rule.main({
     "resume": resume,
     "pause": pause,
     "large": large,
+    "transaction": transaction,
     "static": static,
     "offsets": offsets,
     "create-topic": admin(lambda a, topic, group: done(a.create_topics([NewTopic(topic, 3, 1, config={"retention.ms": "3600000"})]))),

@@ -149,6 +149,22 @@ def pause(bootstrap, topic, group, argument):
     return {"quiet": quiet, "next": offset}
 
 
+def transaction(bootstrap, topic, group, argument):
+    producer = KafkaProducer(bootstrap_servers=bootstrap, transactional_id=group)
+    producer.init_transactions()
+    for end in (producer.abort_transaction, producer.commit_transaction):
+        producer.begin_transaction()
+        for future in [producer.send(topic, partition=0, key=rule.key(i), value=rule.value(i)) for i in range(10)]:
+            future.get(30)
+        end()
+    producer.close()
+    one = consumer(bootstrap, isolation_level="read_committed")
+    one.assign([TopicPartition(topic, 0)])
+    found = list(messages(one, 10))
+    one.close()
+    return {"read": len(found), "first": found[0].offset}
+
+
 def large(bootstrap, topic, group, argument):
     producer = KafkaProducer(bootstrap_servers=bootstrap, max_request_size=2000000)
     producer.send(topic, partition=0, value=bytes(1000000)).get(30)
@@ -268,6 +284,7 @@ rule.main({
     "resume": resume,
     "pause": pause,
     "large": large,
+    "transaction": transaction,
     "static": static,
     "offsets": offsets,
     "create-topic": admin(create_topic),

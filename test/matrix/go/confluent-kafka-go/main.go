@@ -196,6 +196,25 @@ func pause(c rule.Call) rule.Answer {
 	return rule.Answer{"quiet": quiet, "next": offset}
 }
 
+func transaction(c rule.Call) rule.Answer {
+	producer := rule.Must(kafka.NewProducer(config(c, kafka.ConfigMap{"transactional.id": c.Group})))
+	defer producer.Close()
+	soon, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	rule.Check(producer.InitTransactions(soon))
+	for _, end := range []func(context.Context) error{producer.AbortTransaction, producer.CommitTransaction} {
+		rule.Check(producer.BeginTransaction())
+		for i := 0; i < 10; i++ {
+			delivered := make(chan kafka.Event, 1)
+			rule.Check(producer.Produce(&kafka.Message{TopicPartition: partition(c.Topic, 0), Key: rule.Key(i), Value: rule.Value(i)}, delivered))
+			rule.Check((<-delivered).(*kafka.Message).TopicPartition.Error)
+		}
+		rule.Check(end(soon))
+	}
+	found := fetch(c, c.Topic, 0, 10) // it reads what is committed by default
+	return rule.Answer{"read": len(found), "first": int64(found[0].TopicPartition.Offset)}
+}
+
 func large(c rule.Call) rule.Answer {
 	producer := rule.Must(kafka.NewProducer(config(c, kafka.ConfigMap{"message.max.bytes": 2000000})))
 	defer producer.Close()
@@ -320,7 +339,7 @@ func main() {
 			_, library := kafka.LibraryVersion()
 			return rule.Answer{"version": rule.Version("github.com/confluentinc/confluent-kafka-go/v2") + " (librdkafka " + library + ")"}
 		},
-		"records": records, "null-header": records, "group": group, "member": alone, "pause": pause, "large": large, "resume": resume, "static": static, "offsets": offsets,
+		"records": records, "null-header": records, "group": group, "member": alone, "pause": pause, "large": large, "transaction": transaction, "resume": resume, "static": static, "offsets": offsets,
 		"idempotent": func(c rule.Call) rule.Answer { write(c, kafka.ConfigMap{"enable.idempotence": true}); return nil },
 		"create-topic": admin(func(a *kafka.AdminClient, topic, _ string) rule.Answer {
 			return topicsAreWell(a.CreateTopics(ctx, []kafka.TopicSpecification{{Topic: topic, NumPartitions: 3, ReplicationFactor: 1, Config: map[string]string{"retention.ms": "3600000"}}}))

@@ -35,7 +35,7 @@ func write(c rule.Call, codec kgo.CompressionCodec) {
 }
 
 func fetch(c rule.Call, topic string, from, count int64) (out []*kgo.Record) {
-	cl := client(c, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(from)}}))
+	cl := client(c, kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(from)}}))
 	defer cl.Close()
 	soon, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -189,6 +189,20 @@ func pause(c rule.Call) rule.Answer {
 	return rule.Answer{"quiet": quiet, "next": fetches.Records()[0].Offset}
 }
 
+func transaction(c rule.Call) rule.Answer {
+	cl := client(c, kgo.TransactionalID(c.Group))
+	defer cl.Close()
+	for _, end := range []kgo.TransactionEndTry{kgo.TryAbort, kgo.TryCommit} {
+		rule.Check(cl.BeginTransaction())
+		for i := 0; i < 10; i++ {
+			rule.Check(cl.ProduceSync(ctx, &kgo.Record{Topic: c.Topic, Key: rule.Key(i), Value: rule.Value(i)}).FirstErr())
+		}
+		rule.Check(cl.EndTransaction(ctx, end))
+	}
+	found := fetch(c, c.Topic, 0, 10)
+	return rule.Answer{"read": len(found), "first": found[0].Offset}
+}
+
 func large(c rule.Call) rule.Answer {
 	cl := client(c, kgo.ProducerBatchMaxBytes(2000000), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	defer cl.Close()
@@ -308,7 +322,7 @@ func main() {
 		"version": func(rule.Call) rule.Answer { return rule.Answer{"version": rule.Version("github.com/twmb/franz-go")} },
 		"records": records, "null-header": records,
 		"idempotent": func(c rule.Call) rule.Answer { write(c, kgo.NoCompression()); return nil }, // the default
-		"group":      group, "member": alone, "pause": pause, "large": large, "resume": resume, "static": static, "offsets": offsets,
+		"group":      group, "member": alone, "pause": pause, "large": large, "transaction": transaction, "resume": resume, "static": static, "offsets": offsets,
 		"create-topic": admin(func(a *kadm.Client, topic, _ string) rule.Answer {
 			rule.Must(a.CreateTopic(ctx, 3, 1, map[string]*string{"retention.ms": kadm.StringPtr("3600000")}, topic))
 			return nil

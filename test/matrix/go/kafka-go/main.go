@@ -259,7 +259,7 @@ func main() {
 		"version": func(rule.Call) rule.Answer {
 			return rule.Answer{"version": rule.Version("github.com/segmentio/kafka-go")}
 		},
-		"records": records, "null-header": records, "group": group, "member": alone, "large": large, "pause": rule.Lacks("its readers have no pause"), "resume": resume, "offsets": offsets,
+		"records": records, "null-header": records, "group": group, "member": alone, "large": large, "transaction": rule.Lacks("its writers have no transactions"), "pause": rule.Lacks("its readers have no pause"), "resume": resume, "offsets": offsets,
 		"idempotent": rule.Lacks("its writers have no idempotent mode"),
 		"static":     rule.Lacks("its consumer groups have no instance ids"),
 		"create-topic": admin(func(a *kafka.Client, topic, _ string) rule.Answer {

@@ -22,6 +22,7 @@ func config() *sarama.Config {
 	config.Producer.Partitioner = sarama.NewManualPartitioner
 	config.Producer.Return.Successes = true
 	config.Producer.RequiredAcks = sarama.WaitForAll
+	config.Consumer.IsolationLevel = sarama.ReadCommitted
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.Group.Session.Timeout = 10 * time.Second
 	config.Consumer.Group.Heartbeat.Interval = time.Second
@@ -123,24 +124,29 @@ type member struct {
 	done        chan bool
 }
 
-func (m *member) Setup(session sarama.ConsumerGroupSession) error {
+func (m *member) Setup(sarama.ConsumerGroupSession) error {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	m.assignments++
-	for _, claimed := range session.Claims() {
-		m.partitions = slices.Sorted(slices.Values(claimed))
-	}
 	return nil
 }
 
-func (m *member) Cleanup(sarama.ConsumerGroupSession) error {
+func (m *member) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+
+// Has notes that a partition came or went. With a cooperative strategy a session goes on over rebalances: its claims tell.
+func (m *member) has(partition int32, now bool) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	m.partitions = nil
-	return nil
+	m.partitions = slices.DeleteFunc(slices.Clone(m.partitions), func(p int32) bool { return p == partition })
+	if now {
+		m.partitions = append(m.partitions, partition)
+		slices.Sort(m.partitions)
+	}
 }
 
 func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	m.has(claim.Partition(), true)
+	defer m.has(claim.Partition(), false)
 	for message := range claim.Messages() {
 		if session.Context().Err() != nil {
 			break // not marked: whoever has the partition next reads it
@@ -198,6 +204,25 @@ func alone(c rule.Call) rule.Answer {
 	rule.Alone(seen, m.count)
 	m.leave()
 	return nil
+}
+
+func transaction(c rule.Call) rule.Answer {
+	config := config()
+	config.Producer.Idempotent = true
+	config.Net.MaxOpenRequests = 1
+	config.Producer.Transaction.ID = c.Group
+	producer := rule.Must(sarama.NewSyncProducer([]string{c.Bootstrap}, config))
+	for _, end := range []func() error{producer.AbortTxn, producer.CommitTxn} {
+		rule.Check(producer.BeginTxn())
+		for i := 0; i < 10; i++ {
+			_, _, err := producer.SendMessage(&sarama.ProducerMessage{Topic: c.Topic, Key: sarama.ByteEncoder(rule.Key(i)), Value: sarama.ByteEncoder(rule.Value(i))})
+			rule.Check(err)
+		}
+		rule.Check(end())
+	}
+	rule.Check(producer.Close())
+	found := fetch(c, c.Topic, 0, 10)
+	return rule.Answer{"read": len(found), "first": found[0].Offset}
 }
 
 func large(c rule.Call) rule.Answer {
@@ -266,7 +291,7 @@ func static(c rule.Call) rule.Answer {
 	before, assignments := two.partitions, one.assignments
 	two.leave() // with an instance id it does not leave the group
 	two = join(c, "two", each)
-	rule.Until("the second member has partitions again", func() bool { return two.count() > 0 })
+	rule.Until("the second member has partitions again", func() bool { return two.count() == 2 })
 	time.Sleep(1500 * time.Millisecond) // a heartbeat of the first would tell it of a rebalance
 	after, disturbed := two.partitions, one.assignments-assignments
 	two.leave()
@@ -301,7 +326,7 @@ func main() {
 	hour, two := "3600000", "7200000"
 	capabilities := map[string]func(rule.Call) rule.Answer{
 		"version": func(rule.Call) rule.Answer { return rule.Answer{"version": rule.Version("github.com/IBM/sarama")} },
-		"records": records, "null-header": records, "idempotent": idempotent, "group": group, "member": alone, "large": large,
+		"records": records, "null-header": records, "idempotent": idempotent, "group": group, "member": alone, "large": large, "transaction": transaction,
 		"pause": rule.Lacks("it pauses what it fetches, not what it has fetched, and has no seek"), "resume": resume, "static": static, "offsets": offsets,
 		"create-topic": admin(func(a sarama.ClusterAdmin, topic, _ string) rule.Answer {
 			rule.Check(a.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: 3, ReplicationFactor: 1, ConfigEntries: map[string]*string{"retention.ms": &hour}}, false))

@@ -9,8 +9,8 @@ const kafka = bootstrap => new Kafka({ kafkaJS: { brokers: [bootstrap], logLevel
 
 require(path.join(__dirname, '..', 'driver.js'))({
   version: `${require(path.join(modules, '@confluentinc/kafka-javascript/package.json')).version} (librdkafka ${library.librdkafkaVersion})`,
-  producer: (bootstrap, { codec = 'none', idempotent = false, large = false }) => ({
-    producer: kafka(bootstrap).producer({ ...(large ? { 'message.max.bytes': 2000000 } : {}), 'compression.type': codec, 'linger.ms': 20, 'enable.idempotence': idempotent }), more: {}
+  producer: (bootstrap, { codec = 'none', idempotent = false, large = false, transactional }) => ({
+    producer: kafka(bootstrap).producer(transactional ? { 'transactional.id': transactional } : { ...(large ? { 'message.max.bytes': 2000000 } : {}), 'compression.type': codec, 'linger.ms': 20, 'enable.idempotence': idempotent }), more: {}
   }),
   consumer: async (bootstrap, groupId, { commits, instance, strategy }) => {
     const m = { assignments: 0, now: new Set(), partitions: () => [...m.now] }

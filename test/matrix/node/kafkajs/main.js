@@ -16,8 +16,8 @@ const kafka = bootstrap => new Kafka({ brokers: [bootstrap], logLevel: logLevel.
 
 require(path.join(__dirname, '..', 'driver.js'))({
   version: load('kafkajs/package.json').version,
-  producer: (bootstrap, { codec = 'none', idempotent = false }) => ({
-    producer: kafka(bootstrap).producer({ idempotent, ...(idempotent ? { maxInFlightRequests: 1 } : {}) }), more: { compression: TYPES[codec], acks: -1 }
+  producer: (bootstrap, { codec = 'none', idempotent = false, transactional }) => ({
+    producer: kafka(bootstrap).producer({ idempotent: idempotent || !!transactional, ...(transactional ? { transactionalId: transactional } : {}), ...(idempotent || transactional ? { maxInFlightRequests: 1 } : {}) }), more: { compression: TYPES[codec], acks: -1 }
   }),
   consumer: async (bootstrap, groupId, { commits }) => {
     const consumer = kafka(bootstrap).consumer({ groupId, sessionTimeout: 10000, heartbeatInterval: 1000, maxWaitTimeInMs: 200, partitionAssigners: [PartitionAssigners.roundRobin] })

@@ -147,6 +147,7 @@ async fn run(call: &Call) -> Fallible<String> {
         }
         "null-header" => lacks("a header is bytes, never null"),
         "idempotent" => lacks("it has no idempotent producer"),
+        "transaction" => lacks("it has no transactions"),
         "pause" => lacks("it has no consumers that could be paused"),
         "group" | "member" | "resume" | "static" => lacks("it has no consumer groups"),
         "list-groups" | "describe-group" | "delete-group" | "group-offsets" | "alter-offsets" => lacks("it has no calls for groups"),
