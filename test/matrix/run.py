@@ -147,7 +147,8 @@ def foreign_topics(reference, java, nonce):
     return foreign
 
 
-# Some libraries come to a halt once in a while, whatever the node answers: such a cell gets a second try, which the page tells.
+# Some libraries come to a halt once in a while, whatever the node answers: such a cell gets a second try, which the
+# page tells. With another broker every failure does: what fails there once is not a difference yet.
 TOO_LATE = ("the group did not get there", "the driver did not end within", "not within 40 s")
 
 
@@ -157,7 +158,7 @@ def run_client(driver, reference, names, nonce):
         began = time.monotonic()
         state, why = run_cell(driver, reference, name, nonce)
         first = None
-        if state == "failed" and any(word in why for word in TOO_LATE):
+        if state == "failed" and (any(word in why for word in TOO_LATE) or not reference.is_moldau):
             first, (state, why) = why, run_cell(driver, reference, name, nonce + "-2")
         results[name] = {"state": state, **({"why": why} if why else {}), **({"first": first} if first else {})}
         if first and state == "passed":
