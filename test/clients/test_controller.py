@@ -122,6 +122,30 @@ def test_topics_are_made_through_the_controller(controller):
     assert heard["ErrorCode"] == 77  # STALE_BROKER_EPOCH
 
 
+def test_configs_are_altered_at_the_controller(controller):
+    """Both requests, over the controller's listener: an answer for each resource in its place, and what is set holds."""
+    connection = Connection(controller.controller_port)
+
+    def ask(api, version, **more):
+        resources = [{"ResourceType": kind, "ResourceName": name, "Configs": [{"Name": "log.retention.ms", "Value": value, **more}]}
+                     for kind, name, value in ((4, "1", "7200000"), (77, "what", "1"), (2, "t-missing", "1"), (2, "t-missing", "2"))]
+        return [(one["ResourceType"], one["ResourceName"], one["ErrorCode"]) for one in connection.ask(api, version, Resources=resources)["Responses"]]
+
+    def told():
+        asked = [{"ResourceType": 4, "ResourceName": "1", "ConfigurationKeys": ["log.retention.ms"]}]
+        return [one["Value"] for one in Connection(controller.port).ask("DescribeConfigs", 4, Resources=asked)["Results"][0]["Configs"]]
+
+    for version in (0, 1):
+        assert ask("IncrementalAlterConfigs", version, ConfigOperation=0) == [(4, "1", 0), (77, "what", 42), (2, "t-missing", 42), (2, "t-missing", 42)]
+    assert told() == ["7200000"]
+    assert connection.ask("AlterConfigs", 2, Resources=[{"ResourceType": 4, "ResourceName": "1", "Configs": []}])["Responses"][0]["ErrorCode"] == 0
+    assert told() == [None]
+    for version in (0, 1, 2):
+        assert ask("AlterConfigs", version) == [(4, "1", 0), (77, "what", 35), (2, "t-missing", 42), (2, "t-missing", 42)]
+    assert told() == ["7200000"]
+    assert connection.ask("IncrementalAlterConfigs", 1, Resources=[])["Responses"] == []
+
+
 def test_a_broker_that_runs_is_not_replaced_from_elsewhere(controller):
     """A registration with a running broker's id that comes over the network is refused: its session has not expired."""
     import uuid
