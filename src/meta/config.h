@@ -65,7 +65,10 @@ bool config_list_contains(struct span list, struct span item);
 
 /* ---- Static values: from a server.properties and from --override */
 
-struct config_entry { struct span name, value; uint32_t line; };
+struct config_entry {
+    struct span name, value;
+    uint32_t line, line_before;    /* in the file: its last line, and the one before that said the same key; 0: none */
+};
 struct config_values {
     struct arena *arena;
     struct config_entry *entries;  /* sorted by name */
@@ -78,7 +81,7 @@ bool config_values_get(const struct config_values *values, struct span name, str
  * ERR_CORRUPT with `why`: a line that Java would refuse as well. */
 must_use enum err config_values_read(struct config_values *values, struct span file, struct text *why);
 /* What is worth a line before the start, a sentence each: keys that are not known, with the nearest that is; keys that are
- * known and have no effect here. Written while there is room. */
+ * known and have no effect, here or yet; keys that are there twice. Written while there is room. */
 void config_values_warn(const struct config_values *values, struct text *lines);
 /* The known key that a name was probably meant to be; NULL: none is near. */
 const struct config_key *config_nearest(enum config_scope scope, struct span name);

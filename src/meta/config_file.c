@@ -43,7 +43,8 @@ static enum err set(struct config_values *values, struct span name, struct span 
         memmove(values->entries + at + 1, values->entries + at, (values->count - at) * sizeof *values->entries);
         values->count++;
     }
-    values->entries[at] = (struct config_entry){own_name, copy, line};
+    uint32_t before = found && line > 0 ? values->entries[at].line : 0;
+    values->entries[at] = (struct config_entry){own_name, copy, line, before};
     return ERR_NONE;
 }
 
@@ -335,11 +336,14 @@ static void warn_unknown(struct span name, struct text *lines) {
 }
 
 void config_values_warn(const struct config_values *values, struct text *lines) {
-    enum { LINE_BYTES_MAX = 512 };
+    enum { LINE_BYTES_MAX = 768 };
     for (uint32_t i = 0; i < values->count && lines->size + LINE_BYTES_MAX < lines->capacity; i++) {
         const struct config_entry *entry = &values->entries[i];
         const struct config_key *key = config_find(SCOPE_BROKER, entry->name);
         if (!key && config_base_name(entry->name).size != entry->name.size) key = config_find(SCOPE_BROKER, config_base_name(entry->name));
+        if (entry->line_before)
+            text_add(lines, "%.*s is there twice, in lines %u and %u: the last one counts\n", (int)(entry->name.size < 128 ? entry->name.size : 128),
+                     (const char *)entry->name.data, entry->line_before, entry->line);
         bool of_listener = key && key->name_bytes != entry->name.size;
         if (!key) warn_unknown(entry->name, lines);
         else if (key->not_served && (of_listener || !span_equal(entry->value, config_default(key))))

@@ -118,7 +118,8 @@ static const char *bound_to(const struct broker_listener *listener, char text[IO
 static void explain_told(struct report *report, const struct broker_listener *listener, enum reach bound) {
     char address[INET6_ADDRSTRLEN];
     enum reach told = reach_of(listener->host, address);
-    printf("    Clients are told to connect to %s:%d", listener->host, listener->port);
+    bool is_v6 = strchr(listener->host, ':') != NULL;
+    printf("    Clients are told to connect to %s%s%s:%d", is_v6 ? "[" : "", listener->host, is_v6 ? "]" : "", listener->port);
     if (listener->port == 0) printf(" (0: a free port that is chosen at the start)");
     printf(".\n");
     switch (told) {

@@ -201,7 +201,7 @@ static bool read_advertised(struct reading *reading, uint32_t *told) {
         struct broker_listener *listener = listener_named(out, endpoint.name);
         if (!listener) return fail(reading, KEY_advertised_listeners, "advertises a listener that is not in listeners");
         if (span_equal(endpoint.host, SPAN_LITERAL("0.0.0.0")) || span_equal(endpoint.host, SPAN_LITERAL("::")))
-            return fail(reading, KEY_advertised_listeners, "clients cannot connect to 0.0.0.0: a name or an address that they can reach is needed");
+            return fail(reading, KEY_advertised_listeners, "clients cannot connect to every address at once (0.0.0.0, [::]): a name or an address that they can reach is needed");
         if (!copy(listener->host, sizeof listener->host, endpoint.host)) return fail(reading, KEY_advertised_listeners, "a host is too long");
         listener->port = (uint16_t)endpoint.port;
         *told |= 1u << (listener - out->listeners);

@@ -174,7 +174,7 @@ TEST(settings_refuse_in_one_sentence) {
         {"listeners=CONTROLLER://:9093", "listeners=CONTROLLER://:9093: a broker needs a listener besides the controller's"},
         {"listeners=PLAINTEXT://:9092", "controller.listener.names=CONTROLLER: is not in listeners"},
         {"advertised.listeners=PLAINTEXT://0.0.0.0:9092",
-         "advertised.listeners=PLAINTEXT://0.0.0.0:9092: clients cannot connect to 0.0.0.0: a name or an address that they can reach is needed"},
+         "advertised.listeners=PLAINTEXT://0.0.0.0:9092: clients cannot connect to every address at once (0.0.0.0, [::]): a name or an address that they can reach is needed"},
         {"advertised.listeners=OTHER://a:9092", "advertised.listeners=OTHER://a:9092: advertises a listener that is not in listeners"},
         {"advertised.listeners=nonsense", "advertised.listeners=nonsense: each listener is NAME://host:port"},
         {"max.connections.per.ip.overrides=10.0.0.1", "max.connections.per.ip.overrides=10.0.0.1: each override is address:count"},

@@ -56,7 +56,7 @@ def test_a_good_file(tmp_path):
     ("compression.type=brotli", 'compression.type is "brotli"'),
     ("node.id=-5", "node.id"),
     ("authorizer.class.name=a.B", "authorizer.class.name"),
-    ("advertised.listeners=PLAINTEXT://0.0.0.0:9092", "clients cannot connect to 0.0.0.0"),
+    ("advertised.listeners=PLAINTEXT://0.0.0.0:9092", "clients cannot connect to every address at once"),
     ("inter.broker.listener.name=INSIDE", "inter.broker.listener.name=INSIDE: is not in listeners"),
     ("listeners=PLAINTEXT://:9092,CONTROLLER://:9092", "two listeners have the same port"),
     ("replica.fetch.wait.max.ms=30001", "replica.fetch.wait.max.ms is 30001"),
@@ -99,6 +99,16 @@ def test_listens_by_name_and_tells_its_own(tmp_path):
     everywhere = check(tmp_path, listen="").stdout
     name = socket.gethostname() if leads_somewhere(socket.gethostname()) else "localhost"
     assert f"told to connect to {name.split('.')[0]}" in everywhere
+
+
+def test_what_files_of_others_hold(tmp_path):
+    """A key that is there twice is told with its lines; continued lines, escapes, blanks and tabs are read as Java reads them; addresses of
+    IPv6 are told in brackets; what went with ZooKeeper is told as that."""
+    done = check(tmp_path, listen="[::1]", more="num.partitions=2\nnum.partitions : \\\n   \\u0033 \nzookeeper.connect=localhost:2181\nbroker.rack\t=\tr\\u00e4\n")
+    assert done.returncode == 0, done.stdout
+    assert "num.partitions is there twice, in lines 8 and " in done.stdout
+    assert "told to connect to [::1]:9092." in done.stdout
+    assert "zookeeper.connect is of the time of ZooKeeper" in done.stdout
 
 
 def test_advertises_what_is_not_here(tmp_path):
