@@ -9,7 +9,7 @@ package=$(readlink -f "$1") passed=0 failed=0
 sources=/etc/apt/sources.list.d/debian.sources
 # shellcheck source=/dev/null
 codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-if [ $# -gt 1 ]; then root=$(readlink -f "$2") keep=1; else root=$(mktemp -d) keep=; fi
+if [ $# -gt 1 ]; then root=$(readlink -f "$2") keep=1; else root=$(mktemp -d) keep= && chmod 755 "$root"; fi # the node is not root there
 
 stop() {
   [ -z "${listener:-}" ] || kill "$listener" 2>/dev/null || true

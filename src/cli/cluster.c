@@ -90,15 +90,14 @@ int cluster_list_endpoints_run(struct args *args) {
         if ((int)response.brokers[i].host.size > host) host = (int)response.brokers[i].host.size;
         if ((int)response.brokers[i].rack.size > rack) rack = (int)response.brokers[i].rack.size;
     }
-    if (admin.at_controllers) printf("%-10s %-*s %-10s %-15s\n", "ID", host, "HOST", "PORT", "ENDPOINT_TYPE");
+    if (admin.at_controllers) printf("%-10s %-*s %-10s %-*s %-15s\n", "ID", host, "HOST", "PORT", rack, "RACK", "ENDPOINT_TYPE");
     else printf("%-10s %-*s %-10s %-*s %-10s %-15s\n", "ID", host, "HOST", "PORT", rack, "RACK", "STATE", "ENDPOINT_TYPE");
     for (int32_t i = 0; i < response.brokers_count; i++) {
         const struct describe_cluster_response_describe_cluster_broker *broker = &response.brokers[i];
         const char *name = cell_span(admin_memory(&admin), broker->host);
-        if (admin.at_controllers) printf("%-10d %-*s %-10d %-15s\n", broker->broker_id, host, name, broker->port, "controller");
-        else
-            printf("%-10d %-*s %-10d %-*s %-10s %-15s\n", broker->broker_id, host, name, broker->port, rack, broker->rack.data ? cell_span(admin_memory(&admin), broker->rack) : "null",
-                   broker->is_fenced ? "fenced" : "unfenced", "broker");
+        const char *where = broker->rack.data ? cell_span(admin_memory(&admin), broker->rack) : "null";
+        if (admin.at_controllers) printf("%-10d %-*s %-10d %-*s %-15s\n", broker->broker_id, host, name, broker->port, rack, where, "controller");
+        else printf("%-10d %-*s %-10d %-*s %-10s %-15s\n", broker->broker_id, host, name, broker->port, rack, where, broker->is_fenced ? "fenced" : "unfenced", "broker");
     }
     return admin_end(&admin, true);
 }
