@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from conftest_shared import Node, free_port
+from conftest_shared import TOOLS, Node, free_port, run
 from messages import APIS, Connection
 
 METADATA = "__cluster_metadata"
@@ -155,3 +155,9 @@ def test_a_broker_that_runs_is_not_replaced_from_elsewhere(controller):
                             Listeners=[{"Name": "PLAINTEXT", "Host": "localhost", "Port": 1, "SecurityProtocol": 0}],
                             Features=[{"Name": "metadata.version", "MinSupportedVersion": 7, "MaxSupportedVersion": 30}])
     assert answer["ErrorCode"] == 101  # DUPLICATE_BROKER_REGISTRATION
+
+
+def test_endpoints_of_controllers_are_listed(controller):
+    done = run(TOOLS / "kafka-cluster.sh", "list-endpoints", "-C", f"localhost:{controller.controller_port}")
+    head, row = done.stdout.splitlines()
+    assert head.split() == ["ID", "HOST", "PORT", "RACK", "ENDPOINT_TYPE"] and row.split() == ["1", "localhost", str(controller.controller_port), "null", "controller"]

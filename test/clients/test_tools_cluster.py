@@ -83,9 +83,6 @@ def test_the_cluster(node):
     assert re.fullmatch(r"Cluster ID: [\w-]{22}\n", id)
     head, row = tool("cluster", "list-endpoints", *to(node)).stdout.splitlines()
     assert head.split() == ["ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE"] and row.split() == ["1", "localhost", str(node.port), "null", "unfenced", "broker"]
-    controller = re.search(r"CONTROLLER://(localhost:\d+)", tool("metadata-quorum", *to(node), "describe", "--status").stdout).group(1)
-    head, row = tool("cluster", "list-endpoints", "-C", controller).stdout.splitlines()
-    assert head.split() == ["ID", "HOST", "PORT", "RACK", "ENDPOINT_TYPE"] and row.split() == ["1", *controller.split(":"), "null", "controller"]
     wrong = tool("cluster", "cluster-id", check=False)
     assert wrong.returncode == 1 and wrong.stderr.endswith("error: one of the arguments --bootstrap-server/-b --bootstrap-controller/-C is required\n")
 
