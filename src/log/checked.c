@@ -41,11 +41,19 @@ bool checked_holds(struct checked *checked, struct io_file *file, uint64_t from,
 }
 
 enum err checked_verify(struct io_files files, struct io_file *file, struct pool *pool, uint64_t from, uint64_t upto, uint64_t file_end,
-                        uint64_t *sound) {
+                        const struct checked_order *order, uint64_t *sound) {
     struct scan scan;
     struct scan_batch batch;
     *sound = from;
     enum err err = scan_init(&scan, files, file, from, upto, true, pool);
+    scan.ordered = true;
+    scan.file_end = file_end;
+    if (order) {
+        scan.next = order->next;
+        scan.epoch = order->epoch;
+        scan.bound = order->bound;
+        scan.first_epoch = order->first_epoch;
+    }
     while (!err && scan.at < upto) {
         err = scan_next(&scan, &batch);
         if (err != ERR_CORRUPT || scan.end >= file_end) continue;
@@ -74,7 +82,7 @@ int64_t log_warm(struct io_files files, struct pool *pool, struct file_ref *ref,
     }
     scan_free(&scan);
     if (err == ERR_NOT_FOUND) err = ERR_NONE;
-    if (!err) err = checked_verify(files, file, pool, at, upto, (uint64_t)file_end, &sound);
+    if (!err) err = checked_verify(files, file, pool, at, upto, (uint64_t)file_end, NULL, &sound);
     if (!err && sound < upto) err = ERR_CORRUPT;
     return err == ERR_NONE ? 0 : err == ERR_CORRUPT ? -EBADMSG : err == ERR_NO_MEMORY ? -ENOMEM : -EIO;
 }

@@ -19,8 +19,10 @@ void checked_clear(struct checked *checked);
 void checked_add(struct checked *checked, struct io_file *file, uint64_t from, uint64_t to);
 bool checked_holds(struct checked *checked, struct io_file *file, uint64_t from, uint64_t to);
 
+/* What is known of the place where a range begins: see log/scan.h. */
+struct checked_order { log_offset next; leader_epoch epoch; log_offset bound; leader_epoch first_epoch; };
 /* For jobs: verifies the batches of a file from `from` on, where one begins, until all of [from, upto) is covered; the
- * last may reach beyond `upto`, but not beyond file_end. *sound: everything before it is good. ERR_CORRUPT: not even the
+ * last may reach beyond `upto`, but not beyond file_end. `order` NULL: nothing is known. *sound: everything before it is good. ERR_CORRUPT: not even the
  * first is; ERR_IO, ERR_NO_MEMORY. */
 must_use enum err checked_verify(struct io_files files, struct io_file *file, struct pool *pool, uint64_t from, uint64_t upto,
-                                 uint64_t file_end, uint64_t *sound);
+                                 uint64_t file_end, const struct checked_order *order, uint64_t *sound);

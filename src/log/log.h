@@ -386,8 +386,10 @@ struct log_read {
     uint32_t step, window_size;
     void *buffer;
     log_offset expected;
+    log_offset next, sound_next, sound_last, bound; /* what should lie at `at` and at `sound`; -1: not known. In the segment all is below `bound` */
+    leader_epoch epoch, sound_epoch;
     enum err err;
-    bool starting, finished, anew;
+    bool starting, finished, anew, around;
 };
 /* ERR_NONE: answered (possibly with nothing: from == the bound). ERR_AGAIN: `done` is called. ERR_OUT_OF_RANGE: below
  * the start or above the end. A chain's last batch may be cut by bytes_max, as Kafka's is, when it comes from a file.

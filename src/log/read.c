@@ -218,7 +218,8 @@ static int64_t verify_job(struct io_op *op, struct io_files files) {
     struct log_read *read = container_of(op, struct log_read, op);
     struct pool pool;
     pool_init_child(&pool, read->log->store->shard->pool, 0);
-    enum err err = checked_verify(files, read->window_file, &pool, read->at, read->verify_to, (uint64_t)read->expected, &read->sound);
+    enum err err = checked_verify(files, read->window_file, &pool, read->at, read->verify_to, (uint64_t)read->expected,
+                                  &(struct checked_order){read->next, read->epoch, read->bound, read->sound_epoch}, &read->sound);
     pool_destroy(&pool);
     return (int64_t)err;
 }
@@ -231,9 +232,12 @@ static void verify_done(struct io_op *op) {
     struct log_read *read = container_of(op, struct log_read, op);
     enum err err = (enum err)op->result;
     read->expected = -1;
-    if (err == ERR_CORRUPT && !read->anew && read->log->state == LOG_OPEN) {
-        read->anew = true;
+    if (err == ERR_CORRUPT && !read->around && read->log->state == LOG_OPEN) {
+        read->around = true;
         read->sound = read->at;
+        read->sound_next = read->next;
+        read->sound_last = -1;
+        read->sound_epoch = read->epoch >= 0 ? read->epoch : read->sound_epoch;
         go_around(read);
         return;
     }
@@ -316,10 +320,21 @@ static void index_is_wrong(struct log_read *read) {
     list_push(&segment->waiting, &read->node);
 }
 
-static void begin_from(struct log_read *read) {
-    enum err err = look_up(read, read->from, &read->at);
-    if (err) { finish(read, err); return; }
+/* At the segment's first batch, or at one that an index entry names and must agree with. */
+static void walk_begins(struct log_read *read) {
     read->sound = read->at;
+    read->next = -1;
+    read->sound_next = read->at == 0 ? read->segment->base : -1;
+    read->sound_last = read->expected;
+    read->epoch = -1;
+    read->sound_epoch = epoch_of_offset(&read->log->body->epochs, read->expected >= 0 ? read->expected : read->segment->base);
+}
+
+static void begin_from(struct log_read *read) {
+    /* Before the batch that is wanted, so that there is one to hold it against. */
+    enum err err = look_up(read, read->from - (read->from > read->segment->base), &read->at);
+    if (err) { finish(read, err); return; }
+    walk_begins(read);
     read->step = STEP_FROM;
     if (read->at >= read->limit) {
         if (read->expected >= 0 && read->at >= read->segment->written) index_is_wrong(read);
@@ -338,6 +353,7 @@ static void begin_segment(struct log_read *read) {
     uint32_t i = 0;
     log_segment_of(log, segment->base, &i);
     bool is_last = i + 1 == log->body->count, bound_is_here = false;
+    read->bound = is_last ? log->end : log->body->segments[i + 1]->base;
     if (!is_last && log->body->segments[i + 1]->base <= read->upto_offset) read->limit = segment->written;
     else if (read->upto_offset >= log->written) read->limit = segment->written;
     else bound_is_here = !find_mark(log, read->upto_offset, segment, &read->limit);
@@ -354,7 +370,7 @@ static void begin_segment(struct log_read *read) {
         enum err err = look_up(read, read->upto_offset - 1, &read->at);
         if (err) { finish(read, err); return; }
         read->step = STEP_BOUND;
-        read->sound = read->at;
+        walk_begins(read);
         read->limit = segment->written;
         if (read->at < segment->written) { read_window(read); return; }
     }
@@ -378,9 +394,17 @@ static int64_t around_job(struct io_op *op, struct io_files files) {
     bool found = false;
     pool_init_child(&pool, read->log->store->shard->pool, 0);
     enum err err = scan_init(&scan, files, read->window_file, read->sound, read->verify_to, true, &pool);
+    scan.ordered = true;
+    scan.next = read->sound_next;
+    scan.first_last = read->sound_last;
+    scan.first_epoch = read->sound_epoch;
+    scan.bound = read->bound;
     while (!err && !found) {
         err = scan_next(&scan, &batch);
-        if (err == ERR_CORRUPT) err = scan_behind(files, read->window_file, &pool, scan.at, read->verify_to, read->segment->base, &scan.at, &read->expected);
+        if (err == ERR_CORRUPT) {
+            err = scan_behind(files, read->window_file, &pool, scan.at, read->verify_to, read->segment->base, &scan.at, &read->expected);
+            scan.next = read->expected;
+        }
         else if (!err) found = read->step == STEP_FROM ? batch_last_offset(&batch.batch) >= read->from : batch.batch.base_offset >= read->upto_offset;
     }
     if (found) read->sound = batch.position, read->expected = batch.batch.base_offset;
@@ -407,6 +431,8 @@ static void around_done(struct io_op *op) {
         return;
     }
     read->at = read->sound;
+    read->next = read->sound_next = base;
+    read->epoch = -1;
     if (read->at >= read->limit) finish(read, ERR_CORRUPT); /* the limit was found past damage, and lies before it */
     else read_window(read);
 }
@@ -438,9 +464,11 @@ static void window_done(struct io_op *op) {
         if (!err && frame.magic == BATCH_MAGIC_2) err = batch_header_parse(rest, &batch);
         else if (!err) batch = (struct batch){.base_offset = frame.base_offset, .size = frame.size};
         if (err == ERR_AGAIN && in > 0) { read_window(read); return; }
-        bool wrong = err || batch.size > read->segment->written - read->at;
+        bool wrong = err || batch.size > read->segment->written - read->at || batch.last_offset_delta < 0 || batch.base_offset < 0 ||
+                     batch.base_offset >= INT64_MAX - batch.last_offset_delta;
         if (read->expected >= 0 && (wrong || batch_last_offset(&batch) != read->expected)) { index_is_wrong(read); return; }
-        if (wrong) { go_around(read); return; }
+        bool falls = frame.magic == BATCH_MAGIC_2 && ((read->next >= 0 && batch.base_offset < read->next) || (batch.leader_epoch >= 0 && batch.leader_epoch < read->epoch));
+        if (wrong || falls) { go_around(read); return; }
         read->expected = -1;
         if (read->step == STEP_BOUND && batch.base_offset >= read->upto_offset) break;
         if (read->step == STEP_FROM && batch_last_offset(&batch) >= read->from) {
@@ -448,6 +476,8 @@ static void window_done(struct io_op *op) {
             return;
         }
         read->at += batch.size;
+        read->next = batch_next_offset(&batch);
+        if (frame.magic == BATCH_MAGIC_2 && batch.leader_epoch >= 0) read->epoch = batch.leader_epoch;
     }
     assert(read->step == STEP_BOUND);
     read->limit = read->at;
@@ -486,7 +516,7 @@ enum err log_read(struct log_read *read) {
     read->segment->readers++;
     log->body->reads++;
     read->starting = true;
-    read->anew = false;
+    read->anew = read->around = false;
     read->finished = false;
     begin_segment(read);
     read->starting = false;

@@ -14,12 +14,14 @@ static enum err make_anew(struct rebuild *r, enum index_kind kind, struct index 
     path_of_offset(path, r->folder, r->base, ".log");
     enum err err = err_from_errno(r->files.vtable->open(r->files.self, &file, path, IO_READ));
     if (!err) err = scan_init(&scan, r->files, file, 0, r->size, false, r->pool);
+    scan.ordered = true;
     while (!err) {
         log_offset base;
         err = scan_next(&scan, &batch);
         if (err == ERR_CORRUPT) { /* for readers of that place to find; what lies behind it is in the index */
             if ((err = scan_behind(r->files, file, r->pool, scan.at, r->size, r->base, &scan.at, &base))) break;
             since = r->interval + (uint64_t)1; /* they begin there */
+            scan.next = base;
             continue;
         }
         if (err) break;

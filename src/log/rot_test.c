@@ -64,6 +64,38 @@ TEST(rot_in_flushed_data_is_refused_and_nothing_else) {
     }
 }
 
+/* The same of what no checksum covers: the base offset and the leader epoch, a little more, a little less, and much more. They are
+ * held against those of the neighbours, whether the index is there or is made anew. (Of the last batch there is but one.) */
+TEST(rot_outside_of_the_checksum_is_refused_and_nothing_else) {
+    static const struct { int place; uint8_t mask; } turns[] = {{7, 1}, {7, 2}, {7, 8}, {7, 0x40}, {4, 1}, {1, 1}, {0, 0x80}, {0, 0x7f}, {15, 1}, {15, 2}, {15, 4}, {12, 0x40}};
+    for (uint32_t damaged = 0; damaged < BATCHES - 1; damaged += 4) {
+        for (size_t i = 0; i < countof(turns); i++) {
+            for (int how = 0; how < 4; how++) {
+                struct bench_log l;
+                struct bench *b = bench_new(BENCH_SIM, 1);
+                bench_config(b)->segment_bytes = 1 << 20;
+                bench_config(b)->retention_ms = -1;
+                if (how & 1) bench_config(b)->index_interval_bytes = 100;
+                bench_started(b, &l);
+                for (int n = 0; n < BATCHES; n++) assert_int_equal(bench_append_durably(b, &l, 2, RECORDS, 40), ERR_NONE);
+                bench_stop(b);
+                assert_int_equal(sim_disk_rot(bench_disk(b), segment, bench_batch_at(b, damaged) + (uint64_t)turns[i].place, turns[i].mask), 0);
+                if (how & 2) bench_file_remove(b, ".kafka_cleanshutdown");
+                /* A lower epoch of the first one is what an older leader would have written. */
+                bool is_seen = !(damaged == 0 && turns[i].place == 15 && (2 ^ turns[i].mask) < 2);
+                bench_started(b, &l);
+                assert_int_equal(log_end(l.log), BATCHES * RECORDS);
+                if (is_seen) only_that_one(b, l.log, damaged, BATCHES * RECORDS);
+                assert_int_equal(bench_append_durably(b, &l, 2, RECORDS, 40), ERR_NONE);
+                if (is_seen) only_that_one(b, l.log, damaged, (BATCHES + 1) * RECORDS);
+                log_store_check(bench_store(b));
+                bench_stop(b);
+                bench_free(b);
+            }
+        }
+    }
+}
+
 /* What lies in a record's value and is a batch itself is never taken for one of the log's, though it stands behind damage. */
 TEST(rot_before_a_batch_within_a_value) {
     for (int place = 8; place < 12; place++) {

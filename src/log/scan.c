@@ -6,7 +6,8 @@ enum { WINDOW_WHOLE = 256 << 10, WINDOW_HEADERS = 4096 };
 
 enum err scan_init(struct scan *scan, struct io_files files, struct io_file *file, uint64_t from, uint64_t end, bool whole, struct pool *pool) {
     assert(from <= end);
-    *scan = (struct scan){.files = files, .file = file, .pool = pool, .at = from, .end = end, .whole = whole};
+    *scan = (struct scan){.files = files, .file = file, .pool = pool, .at = from, .end = end, .whole = whole,
+                           .next = -1, .epoch = -1, .bound = INT64_MAX, .first_last = -1, .first_epoch = -1, .file_end = end};
     uint64_t window = whole ? WINDOW_WHOLE : WINDOW_HEADERS;
     if (window > end - from) window = end - from; /* a small rest needs no large buffer */
     if (window < BATCH_HEADER_BYTES) window = BATCH_HEADER_BYTES;
@@ -67,6 +68,29 @@ static enum err take_old(const struct scan *scan, struct span bytes, uint32_t si
     return ERR_NONE;
 }
 
+/* Whether what lies behind the batch at `at` can lie behind it. Where nothing can be read, or it is damaged, nothing speaks
+ * against that. */
+static bool next_agrees(const struct scan *scan, const struct batch *batch) {
+    uint8_t bytes[BATCH_HEADER_BYTES];
+    uint64_t at = scan->at + batch->size;
+    struct batch behind;
+    struct batch_frame frame;
+    if (at + sizeof bytes > scan->file_end || scan->files.vtable->read(scan->files.self, scan->file, bytes, sizeof bytes, at) != (int64_t)sizeof bytes) return true;
+    struct span header = span_of(bytes, sizeof bytes);
+    if (batch_frame_parse(header, &frame) != ERR_NONE || frame.magic != BATCH_MAGIC_2 || batch_header_parse(header, &behind) != ERR_NONE) return true;
+    if (behind.base_offset <= batch_last_offset(batch)) return false;
+    return behind.leader_epoch < 0 || behind.leader_epoch >= batch->leader_epoch;
+}
+
+static bool is_in_order(const struct scan *scan, const struct batch *batch) {
+    if (batch_last_offset(batch) >= scan->bound) return false;
+    if (scan->next >= 0 && batch->base_offset < scan->next) return false;
+    if (batch->leader_epoch >= 0 && batch->leader_epoch < scan->epoch) return false;
+    bool follows = scan->next >= 0 ? batch->base_offset == scan->next : batch_last_offset(batch) == scan->first_last;
+    bool same = batch->leader_epoch == (scan->epoch >= 0 ? scan->epoch : scan->first_epoch);
+    return (follows && same) || next_agrees(scan, batch);
+}
+
 enum err scan_next(struct scan *scan, struct scan_batch *out) {
     if (scan->at >= scan->end) return ERR_NOT_FOUND;
     int64_t got = have(scan, BATCH_HEADER_BYTES);
@@ -85,6 +109,7 @@ enum err scan_next(struct scan *scan, struct scan_batch *out) {
     if (frame.magic == BATCH_MAGIC_2) {
         if (batch_header_parse(bytes, &out->batch) != ERR_NONE) return ERR_CORRUPT;
         if (out->batch.last_offset_delta < 0 || out->batch.base_offset < 0) return ERR_CORRUPT;
+        if (out->batch.base_offset >= INT64_MAX - out->batch.last_offset_delta) return ERR_CORRUPT;
         if (!scan->whole && batch_is_control(&out->batch)) { /* what a marker says stands in its record */
             got = have(scan, frame.size);
             if (got < 0) return problem(got);
@@ -96,6 +121,8 @@ enum err scan_next(struct scan *scan, struct scan_batch *out) {
             out->batch.bytes = bytes.data;
             if (!batch_crc_is_good(&out->batch)) return ERR_CORRUPT;
         }
+        if (scan->ordered && !is_in_order(scan, &out->batch)) return ERR_CORRUPT;
+        if (out->batch.leader_epoch >= 0) scan->epoch = out->batch.leader_epoch;
     } else {
         out->batch = (struct batch){.size = frame.size, .leader_epoch = -1, .base_offset = frame.base_offset,
                                     .producer_id = -1, .base_sequence = -1, .producer_epoch = -1, .count = 1};
@@ -103,6 +130,7 @@ enum err scan_next(struct scan *scan, struct scan_batch *out) {
         enum err err = take_old(scan, bytes, frame.size, out);
         if (err) return err;
     }
+    scan->next = batch_next_offset(&out->batch);
     scan->at += frame.size;
     return ERR_NONE;
 }

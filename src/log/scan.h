@@ -3,6 +3,10 @@
  * Whole: each batch is brought into memory and its CRC checked. Headers only: the bodies are stepped over,
  * but for those of control batches.
  * What a length field says is believed only as far as the file reaches.
+ *
+ * A batch's base offset and leader epoch are not covered by its CRC: when `ordered`, they are held against its neighbours. They
+ * never fall. After compaction a base offset may leave some out, and epochs rise: then the batch behind must agree, so that
+ * the one that is damaged is found, not the next.
  */
 #pragma once
 #include "wire/batch.h"
@@ -20,6 +24,14 @@ struct scan {
     uint64_t buffer_at;       /* where in the file the buffer's bytes lie */
     uint32_t buffer_size;
     uint64_t bytes_read;
+    /* For the caller to set, after scan_init. */
+    bool ordered;
+    log_offset next;          /* behind the batch before; -1: not known   */
+    leader_epoch epoch;       /* of the batch before; -1: not known       */
+    log_offset bound;         /* all offsets are below it                 */
+    log_offset first_last;    /* the first batch's last offset, as an index says; -1: not known */
+    leader_epoch first_epoch; /* what its epoch should be; -1: not known. Nobody is blamed by that alone */
+    uint64_t file_end;        /* a batch behind may lie up to here        */
 };
 /* A message of formats 0 and 1 is given as a batch of one record: base offset its own, leader epoch and producer -1. */
 struct scan_batch {
