@@ -42,7 +42,7 @@ def test_offsets_by_patterns(node, filled):
 @pytest.mark.parametrize("words, said", [
     (["--time", "x"], "Error occurred: Malformed time argument x. Please use -1 or latest / -2 or earliest / "),
     (["--topic", "nope"], "Error occurred: Could not match any topic-partitions with the specified filters"),
-    (["--topic-partitions", "a:x"], "Error occurred: Invalid rule specification: a:x"),
+    (["--topic-partitions", "a:x"], "Error occurred: org.apache.kafka.tools.TerseException: Invalid rule specification: a:x"),
     (["--topic-partitions", "a", "--topic", "b"], "Error occurred: --topic-partitions cannot be used with --topic or --partitions"),
     (["--partitions", "x"], "Error occurred: --partitions expects a comma separated list of numeric partition ids, but received: x"),
 ])
