@@ -106,11 +106,11 @@ def is_tame(api, body):
     if api == "FindCoordinator":
         return body["keyType"] not in (1, 2)  # transactions and share groups are not served yet
     if api == "DescribeTopicPartitions":
-        # none asks for all that there are; of a negative partition Apache computes the next cursor by overflowing
-        return body["topics"] and all(t["name"] for t in body["topics"]) and (not body["cursor"] or body["cursor"]["partitionIndex"] >= -1)
+        # none asks for all that there are; of partitions at either end of the range Apache computes the next cursor by overflowing
+        return body["topics"] and all(t["name"] for t in body["topics"]) and (not body["cursor"] or -1 <= body["cursor"]["partitionIndex"] < 1 << 30)
     if api == "Fetch":
         zero = any(t.get("topicId") == wire.ZERO_ID for t in body["topics"])
-        return body["isolationLevel"] in (0, 1) and abs(body["sessionId"]) < (1 << 31) - 1 and not zero
+        return body["maxBytes"] >= 0 and body["isolationLevel"] in (0, 1) and abs(body["sessionId"]) < (1 << 31) - 1 and not zero
     if api == "ListOffsets":
         return body["isolationLevel"] in (0, 1)
     return True

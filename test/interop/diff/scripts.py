@@ -456,7 +456,7 @@ def silences(tester, world, topic):
     for api, version, body in (
             ("Produce", 9, {"transactionalId": None, "acks": -1, "timeoutMs": 1000, "topicData": [
                 {"name": topic, "topicId": id_of, "partitionData": [{"index": 0, "records": None}]}]}),
-            ("AlterConfigs", 2, {"resources": [{"resourceType": 99, "resourceName": topic, "configs": []}], "validateOnly": True})):
+            ("AlterConfigs", 2, {"resources": [{"resourceType": 2, "resourceName": topic, "configs": []}] * 2, "validateOnly": True})):
         tester.ask(api, version, body, conn="silent", seconds=4)
 
 
