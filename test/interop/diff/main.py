@@ -139,16 +139,16 @@ class Tester:
             out[conn] = whole
         return out
 
-    def until_group(self, name, states, seconds=8):
-        """Both nodes have taken in what was sent, or the time has come: the group is in one of these states."""
-        self.log.append({"do": "until", "group": name, "states": list(states), "seconds": seconds})
+    def until_group(self, name, states, seconds=8, members=0):
+        """Both nodes have taken in what was sent, or the time has come: the group is in one of these states and has that many members."""
+        self.log.append({"do": "until", "group": name, "states": list(states), "seconds": seconds, "members": members})
         deadline = time.monotonic() + seconds
         for side in (0, 1):
             while time.monotonic() < deadline:
                 conn = self.pair("settle")[side]
                 conn.send(wire.APIS["DescribeGroups"], 4, {"groups": [name]}, "settle")
                 answer, _ = conn.receive()
-                if answer["groups"][0]["groupState"] in states:
+                if answer["groups"][0]["groupState"] in states and len(answer["groups"][0]["members"]) >= members:
                     break
                 time.sleep(0.02)
         time.sleep(0.03)

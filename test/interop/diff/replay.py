@@ -29,7 +29,7 @@ def steps_again(tester, steps, former, number):
         elif do == "drop":
             tester.drop(conn)
         elif do == "until":
-            tester.until_group(step["group"], step["states"], step["seconds"])
+            tester.until_group(step["group"], step["states"], step["seconds"], step.get("members", 0))
         elif do == "sleep":
             time.sleep(step["seconds"])
     found = list(tester.found)

@@ -310,19 +310,19 @@ def fenced(tester, world, rng, name, topic):
         tester.drop(conn)
     if not full.rebalance(["m1"]):
         return
-    for conn in ("m2", "m3"):
+    for number, conn in enumerate(("m2", "m3")):
         sent = full.send_join(conn)
         if sent is None:
             return
         full.waiting[conn] = sent
-        time.sleep(0.1)
+        tester.until_group(full.name, ("PreparingRebalance",), members=2 + number)
     sent = full.send_join("m1")
     if sent is None:
         return
     full.waiting["m1"] = sent
     full.leader = None
     full.joined(list(full.waiting))
-    if full.leader:
+    if full.leader and len(full.members) == 3:
         full.sync(["m1", "m2", "m3"])
     for version in range(low, high + 1):
         body = dict(full.join_body("m4"), groupInstanceId=None)
