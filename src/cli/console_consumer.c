@@ -3,6 +3,7 @@
  * With --group it joins that group. Without, it reads the partitions by itself: a group of a made-up name would decide
  * nothing, and joining one takes seconds.
  */
+#include "cli/assigned.h"
 #include "cli/console.h"
 #include "cli/coordinator_text.h"
 #include "cli/names.h"
@@ -282,6 +283,7 @@ static int run(struct consumer *consumer, const char *property, const char *file
     if (args_has(args, "partition")) group = NULL;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, logged);
+    if (group) rd_kafka_conf_set_rebalance_cb(conf, assigned_rebalance);
     struct span set;
     bool ok = console_set(conf, "client.id", "console-consumer", why) && console_set(conf, "allow.auto.create.topics", "true", why) &&
               console_set(conf, "queued.min.messages", QUEUED_MESSAGES, why) && console_set(conf, "auto.offset.reset", from_beginning ? "earliest" : "latest", why) && console_set_all(conf, &consumer->config, why) &&

@@ -1,4 +1,5 @@
 /* cli/consumer_perf.c - kafka-consumer-perf-test.sh, over librdkafka. */
+#include "cli/assigned.h"
 #include "cli/load.h"
 #include "cli/tools.h"
 #include <librdkafka/rdkafka.h>
@@ -25,10 +26,7 @@ static void rebalanced(rd_kafka_t *kafka, rd_kafka_resp_err_t error, rd_kafka_to
         perf.join_ms += now - perf.join_started_ms;
         perf.join_round_ms += now - perf.join_started_ms;
     } else perf.join_started_ms = now;
-    if (strcmp(rd_kafka_rebalance_protocol(kafka), "COOPERATIVE") == 0) {
-        rd_kafka_error_t *failed = given ? rd_kafka_incremental_assign(kafka, partitions) : rd_kafka_incremental_unassign(kafka, partitions);
-        if (failed) rd_kafka_error_destroy(failed);
-    } else (void)rd_kafka_assign(kafka, given ? partitions : NULL);
+    assigned_take(kafka, error, partitions);
 }
 
 static void configure(void *conf) { rd_kafka_conf_set_rebalance_cb(conf, rebalanced); }

@@ -1,6 +1,7 @@
 /* cli/verifiable_consumer.c - kafka-verifiable-consumer.sh: reads in a group, and tells of what it got, was given and committed in
  * lines of JSON.
  */
+#include "cli/assigned.h"
 #include "cli/load.h"
 #include "cli/quoted.h"
 #include "cli/tools.h"
@@ -41,10 +42,7 @@ static void rebalanced(rd_kafka_t *kafka, rd_kafka_resp_err_t error, rd_kafka_to
     }
     putchar(']');
     end();
-    if (strcmp(rd_kafka_rebalance_protocol(kafka), "COOPERATIVE") == 0) {
-        rd_kafka_error_t *failed = given ? rd_kafka_incremental_assign(kafka, partitions) : rd_kafka_incremental_unassign(kafka, partitions);
-        if (failed) rd_kafka_error_destroy(failed);
-    } else (void)rd_kafka_assign(kafka, given ? partitions : NULL);
+    assigned_take(kafka, error, partitions);
 }
 static void configure(void *conf) { rd_kafka_conf_set_rebalance_cb(conf, rebalanced); }
 
@@ -104,7 +102,10 @@ static void consume(rd_kafka_t *kafka) {
     static struct summary summaries[BATCH_MAX];
     rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(kafka);
     while (!stopped && (reader.most < 0 || reader.consumed < reader.most)) {
-        ssize_t count = rd_kafka_consume_batch_queue(queue, POLL_MS, messages, BATCH_MAX), records = 0;
+        /* What is there, without waiting for more, as the library would. */
+        messages[0] = rd_kafka_consume_queue(queue, POLL_MS);
+        ssize_t count = messages[0] ? 1 : 0, more = count ? rd_kafka_consume_batch_queue(queue, 0, messages + 1, BATCH_MAX - 1) : 0, records = 0;
+        if (more > 0) count += more;
         for (ssize_t i = 0; i < count; i++) records += !messages[i]->err;
         if (records > 0) {
             uint32_t n = summarise(messages, count, summaries);

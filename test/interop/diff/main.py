@@ -292,6 +292,7 @@ class Tester:
             else:
                 scripts.run(self, world, rng, size)
                 self.more(world, rng, size)
+            scripts.fill_emptied(self, world)
             kept.append((world, rng, self.ids, self.log))
         for end in ("stop", "kill"):
             for name in list(self.conns):
@@ -310,6 +311,7 @@ class Tester:
                 self.settle(world)
                 scripts.look_at_all(self, world)
                 self.more(world, rng, size // 2)
+                scripts.fill_emptied(self, world)
                 scripts.look_at_all(self, world)
                 if end == "kill":
                     self.finish(world)
