@@ -28,6 +28,7 @@ struct coordinator {
 
 struct coordinators {
     struct broker *broker;
+    enum compression codec;          /* of what is written */
     struct map by_partition;
 };
 
@@ -55,13 +56,14 @@ static enum kafka_error log_append_batch(void *self, const struct coord_batch *b
         struct batch_builder builder;
         struct batch_options options;
         batch_options_init(&options);
+        options.codec = coordinator->all->codec;
         options.producer_id = batch->producer_id;
         options.producer_epoch = batch->producer_epoch;
         options.transactional = batch->producer_id >= 0;
         batch_builder_init(&builder, broker->shard->pool, BATCH_BYTES_MAX, &options);
         for (uint32_t i = 0; i < batch->count && !err; i++)
             err = batch_builder_add(&builder, batch->timestamp_ms, batch->records[i].key, batch->records[i].value, NULL, 0);
-        if (!err) err = batch_builder_finish(&builder, NULL, &slab);
+        if (!err) err = batch_builder_finish(&builder, &broker->codecs, &slab);
         batch_builder_destroy(&builder);
     }
     if (err) return err == ERR_LIMIT ? KAFKA_RECORD_LIST_TOO_LARGE : KAFKA_KAFKA_STORAGE_ERROR;
@@ -430,7 +432,9 @@ void coordinators_topic_deleted(struct coordinators *all, struct span name, stru
 enum err coordinators_open(struct coordinators **out, struct broker *broker) {
     struct coordinators *all = POOL_NEW(broker->shard->pool, struct coordinators);
     if (!all) return ERR_NO_MEMORY;
+    struct config_view view = broker_config_view(broker);
     all->broker = broker;
+    all->codec = (enum compression)config_number(&view, KEY_offsets_topic_compression_codec); /* held against the codecs at the start */
     map_init(&all->by_partition, broker->shard->pool, 0, is_partition);
     *out = all;
     return ERR_NONE;

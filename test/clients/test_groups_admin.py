@@ -1,11 +1,13 @@
 """DeleteGroups and OffsetDelete: in every version, with every error, and by the admin clients of libraries."""
 import struct
+import subprocess
 import time
 
 import pytest
 from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
+from conftest_shared import MOLDAU, Node
 from messages import Connection
 
 NONE, UNKNOWN_TOPIC_OR_PARTITION, INVALID_GROUP_ID, NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND, GROUP_SUBSCRIBED_TO_TOPIC = 0, 3, 24, 68, 69, 86
@@ -155,3 +157,26 @@ def test_by_client_libraries(node, connection, topic):
             assert [error.errno for _, error in client.delete_consumer_groups([group])] == [NONE]
             client.close()
         assert group not in groups(connection)
+
+
+@pytest.mark.parametrize("codec, name", [(0, "NONE"), (1, "GZIP"), (2, "SNAPPY"), (3, "LZ4"), (4, "ZSTD")])
+def test_offsets_topic_compression(tmp_path, codec, name):
+    """offsets.topic.compression.codec: what is written of groups is compressed so, and read again after a restart."""
+    node = Node(tmp_path / "data", ["--override", f"offsets.topic.compression.codec={codec}", "--override", "offsets.topic.num.partitions=1"]).start()
+    try:
+        connection = Connection(node.port)
+        create(connection, "t")
+        commit(connection, "g", "t", {0: 7, 1: 8, 2: 9})
+        connection.close()
+        node.stop()
+        dump = subprocess.run([MOLDAU.parent / "bin" / "kafka-dump-log.sh", "--files", node.folder / "__consumer_offsets-0" / ("0" * 20 + ".log")],
+                              capture_output=True, text=True, check=True).stdout
+        assert {part.split(" ")[0] for part in dump.split("compresscodec: ")[1:]} == {name.lower()}
+        node.start()
+        connection = Connection(node.port)
+        coordinator(connection, "g")
+        told = connection.ask("OffsetFetch", 7, GroupId="g", Topics=[{"Name": "t", "PartitionIndexes": [0, 1, 2]}])["Topics"][0]["Partitions"]
+        assert {p["PartitionIndex"]: p["CommittedOffset"] for p in told} == {0: 7, 1: 8, 2: 9}
+        connection.close()
+    finally:
+        node.kill()
