@@ -112,12 +112,13 @@ static bool is_number(const char *text, enum option_kind kind) {
 /* What an option's word says: its name, and where a value begins that stands behind `=`. NULL: the word is no option, or
  * one that the tool does not have (*wrong). */
 static const struct option *read_name(const struct tool *tool, const char *word, const char **value, bool *wrong) {
+    *value = NULL;
+    *wrong = false;
+    if (word[0] != '-' || !word[1]) return NULL;
     const char *name = word + 1 + (word[1] == '-');
     size_t size = strcspn(name, "=");
     bool letters = args_has_letters(tool), is_long = word[1] == '-' || !letters; /* -topic is --topic where there are no letters */
-    *value = name[size] ? name + size + 1 : NULL;
-    *wrong = false;
-    if (word[0] != '-' || !word[1]) return NULL;
+    if (name[size]) *value = name + size + 1;
     const struct option *option = is_long ? find(tool, name, size) : NULL;
     if (!option && is_long && letters) option = find_begun(tool, name, size);
     if (!option && word[1] != '-' && !word[2]) option = find_letter(tool, word[1]);
