@@ -523,6 +523,22 @@ static struct found found_for_broker(const struct config_view *view, enum config
 int64_t config_number(const struct config_view *view, enum config_id id) {
     return number_of(found_for_broker(view, id), config_key(id));
 }
+int64_t config_listener_number(const struct config_view *view, const char *listener, enum config_id id) {
+    char name[256], own[16];
+    struct text text, broker;
+    struct span value = {0};
+    int64_t number;
+    text_init(&text, name, sizeof name);
+    text_init(&broker, own, sizeof own);
+    text_add(&text, "listener.name.");
+    for (const char *at = listener; *at; at++) text_add(&text, "%c", *at >= 'A' && *at <= 'Z' ? *at - 'A' + 'a' : *at);
+    text_add(&text, ".%s", config_key(id)->name);
+    text_add(&broker, "%d", view->broker);
+    value = set_in_image(view, CONFIG_BROKER, span_of(own, broker.size), name);
+    if (!value.data) value = set_in_image(view, CONFIG_BROKER, SPAN_LITERAL(""), name);
+    if (!value.data && view->values && !config_values_get(view->values, span_of(name, text.size), &value)) value = (struct span){0};
+    return value.data && config_parse_integer(value, &number) ? number : INT64_MIN;
+}
 bool config_flag(const struct config_view *view, enum config_id id) {
     return flag_of(found_for_broker(view, id), config_key(id));
 }

@@ -125,6 +125,8 @@ enum config_source { /* as DescribeConfigs tells them */
  * stays null here. `source` may be NULL. */
 struct span config_text(const struct config_view *view, enum config_id id, enum config_source *source);
 int64_t config_number(const struct config_view *view, enum config_id id);  /* INT, SHORT, LONG; null: INT64_MIN */
+/* What is set of it for one listener alone, as listener.name.NAME.KEY with the name in small letters; INT64_MIN: nothing. */
+int64_t config_listener_number(const struct config_view *view, const char *listener, enum config_id id);
 bool config_flag(const struct config_view *view, enum config_id id);
 double config_real(const struct config_view *view, enum config_id id);
 

@@ -348,7 +348,7 @@ void config_values_warn(const struct config_values *values, struct text *lines) 
         if (!key) warn_unknown(entry->name, lines);
         else if (key->not_served && (of_listener || !span_equal(entry->value, config_default(key))))
             text_add(lines, "%.*s has no effect yet: what it is for is not served\n", (int)(entry->name.size < 128 ? entry->name.size : 128), (const char *)entry->name.data);
-        else if (of_listener)
+        else if (of_listener && key != config_key(KEY_max_connections) && key != config_key(KEY_max_connection_creation_rate))
             text_add(lines, "%.*s has no effect yet: %s is served for all listeners together\n", (int)(entry->name.size < 128 ? entry->name.size : 128),
                      (const char *)entry->name.data, key->name);
         else if (key->no_effect && !span_equal(entry->value, config_default(key)))

@@ -500,7 +500,9 @@ TEST(config_warns_of_what_has_no_effect) {
         {"num.io.threads", "8", ""}, /* its default: nobody waits for anything */
         {"num.partitions", "5", ""},
         {"listener.name.external.ssl.keystore.location", "/x", "listener.name.external.ssl.keystore.location has no effect yet: what it is for is not served\n"},
-        {"listener.name.external.max.connections", "5", "listener.name.external.max.connections has no effect yet: max.connections is served for all listeners together\n"},
+        {"listener.name.external.max.connections", "5", ""},
+        {"listener.name.external.max.connection.creation.rate", "5", ""},
+        {"listener.name.external.max.connections.per.ip", "5", "listener.name.external.max.connections.per.ip has no effect yet: max.connections.per.ip is served for all listeners together\n"},
         {"ssl.keystore.location", "/x", "ssl.keystore.location has no effect yet: what it is for is not served\n"},
         {"ssl.keystore.type", "JKS", ""}, /* its default */
         {"config.providers.env.class", "a.B", ""}, /* read before all others */

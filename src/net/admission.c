@@ -23,7 +23,7 @@ struct admission {
     struct admission_counts counts;
     struct map addresses;      /* owns its items */
     struct list listeners;
-    time_ns next_at;           /* of the rate: when the next is due, were they evenly spread */
+    struct pace pace;
     struct message request;    /* to the shard that shall close its idlest; sent while asking */
     uint32_t asked_shard, tries_left;
     bool asking, closed_one;
@@ -38,6 +38,7 @@ enum err admission_open(struct admission **out, struct shard *shard, const struc
     if (!admission) return ERR_NO_MEMORY;
     admission->shard = shard;
     admission->limits = *limits;
+    admission->pace.rate_max = limits->rate_max;
     map_init(&admission->addresses, shard->pool, 0, is_address);
     list_init(&admission->listeners);
     *out = admission;
@@ -63,6 +64,7 @@ static void wake_listeners(struct admission *admission) {
 
 void admission_set_limits(struct admission *admission, const struct admission_limits *limits) {
     admission->limits = *limits;
+    admission->pace.rate_max = limits->rate_max;
     wake_listeners(admission);
 }
 
@@ -104,6 +106,19 @@ void admission_make_room(struct admission *admission) {
 
 /* ---- Room */
 
+time_ns pace_again(const struct pace *pace, time_ns now) {
+    time_ns window = NS_PER_S;
+    if (pace->rate_max == UINT32_MAX) return 0;
+    if (pace->rate_max == 0) return now + window;
+    time_ns from = pace->next_at - window + window / pace->rate_max;
+    return from > now ? from : 0;
+}
+
+void pace_take(struct pace *pace, time_ns now) {
+    if (pace->rate_max == UINT32_MAX || pace->rate_max == 0) return;
+    pace->next_at = (pace->next_at > now ? pace->next_at : now) + NS_PER_S / pace->rate_max;
+}
+
 bool admission_has_room(struct admission *admission, bool is_protected, time_ns *again) {
     const struct admission_limits *limits = &admission->limits;
     uint32_t total = admission->counts.connections;
@@ -121,10 +136,7 @@ bool admission_has_room(struct admission *admission, bool is_protected, time_ns 
         if (!is_protected) return false;
         admission_make_room(admission);
     }
-    if (limits->rate_max == UINT32_MAX) return true;
-    time_ns now = shard_now(admission->shard), window = NS_PER_S;
-    if (limits->rate_max == 0) *again = now + window;
-    else if (admission->next_at > now + window - window / limits->rate_max) *again = admission->next_at - window + window / limits->rate_max;
+    *again = pace_again(&admission->pace, shard_now(admission->shard));
     return *again == 0;
 }
 
@@ -138,9 +150,7 @@ struct address_count *admission_take(struct admission *admission, const uint8_t 
     uint64_t hash = hash_bytes(ip, 16);
     struct map_node *found = map_find(&admission->addresses, hash, ip);
     struct address_count *count = found ? MAP_ITEM(found, struct address_count, node) : NULL;
-    time_ns now = shard_now(admission->shard);
-    uint32_t rate = admission->limits.rate_max;
-    if (rate != UINT32_MAX && rate > 0) admission->next_at = (admission->next_at > now ? admission->next_at : now) + NS_PER_S / rate;
+    pace_take(&admission->pace, shard_now(admission->shard));
     if ((count ? count->connections : 0) >= most_of(admission, ip)) {
         admission->counts.refused_by_address++;
         return NULL;

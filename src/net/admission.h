@@ -4,6 +4,14 @@
 
 struct address_count;
 
+/* So many a second, a second's worth at once at most. */
+struct pace {
+    uint32_t rate_max; /* UINT32_MAX: no limit; 0: none at all */
+    time_ns next_at;   /* when the next is due, were they evenly spread */
+};
+time_ns pace_again(const struct pace *pace, time_ns now); /* 0: one may come now; else when to ask again */
+void pace_take(struct pace *pace, time_ns now);
+
 /* May this listener take one more now? False: not yet; it is told (listener_wakes) when that may have changed, and if
  * `again` is not 0, it shall ask again then. */
 bool admission_has_room(struct admission *admission, bool is_protected, time_ns *again);

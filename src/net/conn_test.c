@@ -757,7 +757,7 @@ static void limits(struct rig *rig) {
     rig_until(rig, opened_are, &(uint32_t){3});
     rig_for(rig, 20);
     assert_int_equal(owner.opened, 3);
-    listener_set_limit(rig->listener, 0);
+    listener_set_limits(rig->listener, UINT32_MAX, UINT32_MAX);
     rig_until(rig, opened_are, &(uint32_t){4});
     client_send_frame(&clients[3], "e", 1);
     client_until(&clients[3], 5);

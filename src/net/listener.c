@@ -17,6 +17,7 @@ struct listener {
     struct io_op accept;
     struct io_address peer;    /* of what is being accepted */
     struct list node;          /* in the admission's list */
+    struct pace pace;          /* this listener's own */
     uint32_t next;             /* the shard that is next in turn */
     struct timer retry;
     struct turn_hook hook;
@@ -28,7 +29,7 @@ static void accept_done(struct io_op *op);
 static void listener_step(struct turn_hook *hook);
 
 static bool is_full(const struct listener *listener) {
-    return listener->options.connections_max && listener->counts.connections >= listener->options.connections_max;
+    return listener->counts.connections >= listener->options.connections_max;
 }
 
 static void retry_fire(struct timer *timer);
@@ -38,9 +39,10 @@ static void accepted(struct listener *listener, struct io_socket *socket);
 /* What was accepted comes in when there is room. Listeners that share a limit each hold one at most. */
 static bool admit(struct listener *listener) {
     struct admission *admission = listener->options.admission;
-    time_ns again = 0;
     if (!listener->held) return true;
-    if (admission && !admission_has_room(admission, listener->options.is_protected, &again)) {
+    if (is_full(listener)) return false; /* the limit came down while it was being accepted; a ticket that comes home asks again */
+    time_ns again = pace_again(&listener->pace, shard_now(listener->shard));
+    if (again || (admission && !admission_has_room(admission, listener->options.is_protected, &again))) {
         if (again && !timer_set(listener->shard, &listener->retry, again, retry_fire)) turn_end(listener->shard, &listener->hook, listener_step);
         return false;
     }
@@ -107,6 +109,7 @@ static void hand_over(struct listener *listener, struct ticket *ticket) {
 static void accepted(struct listener *listener, struct io_socket *socket) {
     struct io *io = listener->shard->io;
     struct admission *admission = listener->options.admission;
+    pace_take(&listener->pace, shard_now(listener->shard));
     struct address_count *by_address = admission ? admission_take(admission, listener->peer.ip) : NULL;
     struct ticket *ticket = by_address || !admission ? POOL_NEW(listener->shard->pool, struct ticket) : NULL;
     if (!ticket) {
@@ -146,6 +149,8 @@ int listener_open(struct listener **out, struct shard *shard, const struct liste
     if (!listener) return -ENOMEM;
     listener->shard = shard;
     listener->options = *options;
+    if (!options->connections_max) listener->options.connections_max = UINT32_MAX;
+    listener->pace.rate_max = UINT32_MAX;
     list_init(&listener->node);
     int backlog = options->backlog ? options->backlog : BACKLOG_DEFAULT;
     int result = shard->io->vtable->listen(shard->io, &listener->socket, &options->address, backlog, false);
@@ -166,9 +171,11 @@ fail:
 const struct io_address *listener_address(const struct listener *listener) { return &listener->address; }
 const struct listener_counts *listener_counts_of(const struct listener *listener) { return &listener->counts; }
 
-void listener_set_limit(struct listener *listener, uint32_t connections_max) {
+void listener_set_limits(struct listener *listener, uint32_t connections_max, uint32_t rate_max) {
+    if (connections_max == listener->options.connections_max && rate_max == listener->pace.rate_max) return;
     listener->options.connections_max = connections_max;
-    accept_next(listener);
+    listener->pace.rate_max = rate_max;
+    listener_wakes(&listener->node);
 }
 
 /* Room for another connection, or one step nearer to the end. */

@@ -137,7 +137,8 @@ struct listener_counts { uint64_t accepted, refused, without_descriptors; uint32
 must_use int listener_open(struct listener **out, struct shard *shard, const struct listener_options *options);
 const struct io_address *listener_address(const struct listener *listener); /* with the true port */
 const struct listener_counts *listener_counts_of(const struct listener *listener);
-void listener_set_limit(struct listener *listener, uint32_t connections_max);
+/* Of this listener, whatever holds for all; UINT32_MAX: no limit. At them new connections wait in the kernel's queue. */
+void listener_set_limits(struct listener *listener, uint32_t connections_max, uint32_t connections_a_second);
 /* No new connections from now on; those that are there stay. The listener goes when they all have (they count there). */
 void listener_close(struct listener *listener, void (*closed)(void *context), void *context);
 

@@ -24,14 +24,16 @@ static int16_t alter(struct rig_client *client, const char *name, const char *va
     return answer->responses[0].error_code;
 }
 
-static bool is_served(struct rig_client *client, struct node_rig *rig) {
+static bool is_served_at(struct rig_client *client, struct node_rig *rig, uint16_t port) {
     struct api_versions_request request;
     api_versions_request_init(&request);
-    rig_connect(client, rig, RIG_PORT);
+    rig_connect(client, rig, port);
     if (client->closed) return false;
     rig_send_request(client, API_API_VERSIONS, 0, &request);
     return rig_answer(client, 1000).size > 0;
 }
+
+static bool is_served(struct rig_client *client, struct node_rig *rig) { return is_served_at(client, rig, RIG_PORT); }
 
 /* max.connections.per.ip and its overrides, max.connections, max.connection.creation.rate: each holds for the next
  * connection after it was set, and no longer when it was taken back. */
@@ -83,6 +85,44 @@ TEST(limits_of_connections_change_at_run_time) {
         if (i == 0) assert_true(rig_answer(&other, 1500).size > 0);
         rig_disconnect(&other);
         if (i == 0) assert_int_equal(alter(&admin, "max.connection.creation.rate", NULL), KAFKA_NONE);
+    }
+    rig_disconnect(&admin);
+    node_rig_stop(&rig);
+    node_rig_close(&rig);
+}
+
+/* listener.name.NAME.max.connections and its rate, from the file and set while the node runs: at it, below it, and beyond it a
+ * connection waits until it may come in; the other listener does not know of it. */
+TEST(limits_of_one_listener) {
+    struct node_rig rig;
+    struct rig_client admin, other, controller;
+    node_rig_open(&rig, 6, 2, "listener.name.plaintext.max.connections=2\n");
+    rig_connect(&admin, &rig, RIG_PORT);
+    assert_true(is_served(&other, &rig));
+    rig_disconnect(&other);
+    node_rig_for(&rig, 100);
+    assert_int_equal(alter(&admin, "listener.name.plaintext.max.connections", "1"), KAFKA_NONE);
+    assert_false(is_served(&other, &rig));
+    assert_true(is_served_at(&controller, &rig, RIG_CONTROLLER_PORT));
+    assert_int_equal(alter(&admin, "listener.name.plaintext.max.connections", NULL), KAFKA_NONE);
+    assert_true(rig_answer(&other, 1000).size > 0); /* the file's two again */
+    rig_disconnect(&controller);
+    assert_false(is_served(&controller, &rig)); /* the third */
+    rig_disconnect(&controller);
+    rig_disconnect(&other);
+    node_rig_for(&rig, 2000);
+    assert_int_equal(alter(&admin, "listener.name.plaintext.max.connection.creation.rate", "1"), KAFKA_NONE);
+    assert_true(is_served(&other, &rig)); /* a second's worth */
+    rig_disconnect(&other);
+    node_rig_for(&rig, 50);
+    for (int i = 0; i < 2; i++) { /* not the next one in its second, but one of the other listener */
+        struct api_versions_request request;
+        api_versions_request_init(&request);
+        rig_connect(&other, &rig, i == 0 ? RIG_PORT : RIG_CONTROLLER_PORT);
+        rig_send_request(&other, API_API_VERSIONS, 0, &request);
+        assert_int_equal(rig_answer(&other, 300).size > 0, i == 1);
+        if (i == 0) assert_true(rig_answer(&other, 1500).size > 0);
+        rig_disconnect(&other);
     }
     rig_disconnect(&admin);
     node_rig_stop(&rig);

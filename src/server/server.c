@@ -141,6 +141,9 @@ static void failed(void *context, const char *why) {
 
 /* ---- running -------------------------------------------------------------------------------------------------------------- */
 
+/* INT64_MIN, which is nothing set, and Kafka's largest are no limit. */
+static uint32_t limit_of(int64_t number) { return number < 0 || number >= INT32_MAX ? UINT32_MAX : (uint32_t)number; }
+
 /* What of the settings on connections is so now; a listener of the controller has the same limits, counted apart. */
 static struct admission_limits limits_now(struct server *server, const struct image *image) {
     const struct settings *settings = server->options.settings;
@@ -149,9 +152,9 @@ static struct admission_limits limits_now(struct server *server, const struct im
     limits.override_count = settings_overrides(config_text(&view, KEY_max_connections_per_ip_overrides, NULL), server->overrides);
     int64_t most = config_number(&view, KEY_max_connections), each = config_number(&view, KEY_max_connections_per_ip);
     int64_t rate = config_number(&view, KEY_max_connection_creation_rate);
-    limits.connections_max = most >= INT32_MAX ? UINT32_MAX : (uint32_t)most;
-    limits.per_address_max = each >= INT32_MAX ? UINT32_MAX : (uint32_t)each;
-    limits.rate_max = rate >= INT32_MAX ? UINT32_MAX : (uint32_t)rate;
+    limits.connections_max = limit_of(most);
+    limits.per_address_max = limit_of(each);
+    limits.rate_max = limit_of(rate);
     return limits;
 }
 
@@ -172,6 +175,13 @@ static void set_limits(struct server *server, const struct image *image) {
     admission_set_limits(server->controllers, &limits);
     limits.sockets_max = sockets_max(server);
     admission_set_limits(server->admission, &limits);
+    struct config_view view = {.image = image, .values = server->options.settings->values, .broker = server->node.id};
+    for (uint32_t i = 0; i < server->node.listener_count; i++) {
+        const char *name = server->node.listeners[i].name;
+        if (server->listeners[i])
+            listener_set_limits(server->listeners[i], limit_of(config_listener_number(&view, name, KEY_max_connections)),
+                                limit_of(config_listener_number(&view, name, KEY_max_connection_creation_rate)));
+    }
 }
 
 static void on_image(void *context, const struct image *image) {
@@ -380,6 +390,7 @@ static enum err open_listeners(struct server *server, struct text *why) {
         listener->address = *listener_address(server->listeners[i]);
         if (listener->port == 0) listener->port = listener->address.port;
     }
+    set_limits(server, NULL);
     return ERR_NONE;
 }
 
