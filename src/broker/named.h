@@ -8,10 +8,14 @@
 #include "base/buf.h"
 #include "base/units.h"
 
-struct named_entry {
+struct named_entry { /* by place */
     struct span topic;
     partition_index index;
-    uint32_t at;
+};
+/* Sorted instead of the entries. */
+struct named_key {
+    uint32_t hash; /* of the topic's name; 0 where the request's own order is taken */
+    uint32_t at;   /* the entry's place */
 };
 /* Where the same partition is named first and last, and where its topic is named first. */
 struct named_place {
@@ -19,6 +23,7 @@ struct named_place {
 };
 struct named {
     struct named_entry *entries;
+    struct named_key *keys, *spare;
     struct named_place *places; /* by place, once settled */
     uint32_t count, distinct, capacity; /* distinct: different ones, once settled */
     bool unsorted;
