@@ -265,9 +265,7 @@ static int verb_dev(int argc, char **argv) {
     int n = snprintf(text, sizeof text,
         "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@localhost:9093\ncontroller.listener.names=CONTROLLER\n"
         "listeners=PLAINTEXT://localhost:%d,CONTROLLER://localhost:0\ninter.broker.listener.name=PLAINTEXT\n"
-        "offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n"
-        "share.coordinator.state.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n"
-        "group.initial.rebalance.delay.ms=0\n", port);
+        "offsets.topic.replication.factor=1\ngroup.initial.rebalance.delay.ms=0\n", port);
     if (config_values_read(&values, span_of(text, (size_t)n), &why)) return sentence(why.bytes);
     if (config_values_set(&values, SPAN_LITERAL("log.dirs"), span_text(folder))) return sentence("out of memory");
     if (config_values_set(&values, SPAN_LITERAL("moldau.http.listener"), SPAN_LITERAL("127.0.0.1:9404"))) return sentence("out of memory");

@@ -122,3 +122,13 @@ def test_deleted_records_stay_deleted_after_kill(own_node):
         for topic in topics:
             assert consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=20) == (offset, 300)
         consumer.close()
+
+
+def test_a_node_without_a_file_has_nothing_to_warn_of(tmp_path):
+    """Nobody set anything, so there is no setting to complain about before the line that says `ready`."""
+    node = Node(tmp_path / "data").start()
+    try:
+        said = node.log.read_text().split("\nready:")[0]
+        assert "has no effect" not in said and "unknown" not in said
+    finally:
+        node.kill()
