@@ -441,3 +441,47 @@ TEST(node_serves_on_after_any_refused_allocation) {
     node_rig_stop(&rig);
     node_rig_close(&rig);
 }
+
+static int32_t leaders_of(struct rig_client *client, struct span name) {
+    MADE(metadata_request, request);
+    MADE(metadata_request_metadata_request_topic, topic);
+    HOLDS(request, topics, &topic, 1);
+    topic.name = name;
+    const struct metadata_response *told = rig_ask(client, API_METADATA, 9, &request);
+    assert_non_null(told);
+    return told->topics[0].partitions_count;
+}
+
+/* A topic is made while the n-th allocation of the control shard is refused, in a metadata log to which nothing else is written:
+ * what was answered without an error is there soon, as the image that found no memory is tried again. */
+TEST(node_shows_what_was_made_without_memory_for_the_image) {
+    struct node_rig rig;
+    struct rig_client client;
+    struct scene scene = {.client = &client};
+    uint32_t made = 0;
+    node_rig_open(&rig, 33, 1, "metadata.max.idle.interval.ms=0\n");
+    struct pool *pool = sim_process_pool(rig.process, 0);
+    bool reached = true;
+    for (uint64_t n = 1; reached; n++) {
+        assert_in_range(n, 1, RUNS_MAX);
+        rig_connect(&client, &rig, RIG_PORT);
+        scene.turn++;
+        pool->fail_in_arenas = true;
+        pool->fail_at = n;
+        create_topics(&scene);
+        struct span answer = rig_answer(&client, 30000);
+        node_rig_for(&rig, 300);
+        reached = pool->fail_at == 0;
+        pool->fail_at = 0;
+        const struct create_topics_response *told = answer.data ? rig_decode(&client, API_CREATE_TOPICS, 7, answer, client.correlation) : NULL;
+        rig_disconnect(&client);
+        if (!told || told->topics[0].error_code) continue;
+        made++;
+        rig_connect(&client, &rig, RIG_PORT);
+        if (leaders_of(&client, fresh(&scene)) != 2) fail_msg("allocation %" PRIu64 ": the topic is made, and not told of", n);
+        rig_disconnect(&client);
+    }
+    assert_true(made > 1);
+    node_rig_stop(&rig);
+    node_rig_close(&rig);
+}
