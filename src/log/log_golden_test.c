@@ -125,8 +125,9 @@ static uint32_t compare_with_golden(struct bench *b) {
 
 /* Kafka's own directory opens as clean, each partition ends where Kafka's did and is read whole; after our own clean stop
  * every file is byte for byte as it was. */
-static void open_golden_dir(enum bench_where where) {
+static void open_golden_dir(enum bench_where where, time_ms producer_expiration_ms) {
     struct bench *b = golden_bench(where);
+    bench_options(b)->producer_expiration_ms = producer_expiration_ms;
     struct bench_log logs[countof(goldens)];
     assert_int_equal(bench_start(b), ERR_NONE);
     assert_true(log_dirs_were_clean(bench_dirs(b)));
@@ -136,8 +137,11 @@ static void open_golden_dir(enum bench_where where) {
     assert_true(compare_with_golden(b) > 40);
     bench_free(b);
 }
-TEST(log_golden_directory_opens_clean) { open_golden_dir(BENCH_SIM); }
-TEST(log_golden_directory_opens_clean_on_a_real_disk) { open_golden_dir(BENCH_REAL); }
+TEST(log_golden_directory_opens_clean) { open_golden_dir(BENCH_SIM, INT64_MAX / 2); }
+TEST(log_golden_directory_opens_clean_on_a_real_disk) { open_golden_dir(BENCH_REAL, INT64_MAX / 2); }
+/* Whatever the day: producers that are too old are forgotten, and no file tells of it. */
+TEST(log_golden_directory_stays_as_it_is_when_its_producers_are_too_old) { open_golden_dir(BENCH_SIM, INT64_MIN / 2); }
+TEST(log_golden_directory_stays_as_it_is_on_any_day) { open_golden_dir(BENCH_REAL, 0); }
 
 static int remove_derived(void *context, const char *name, bool is_directory) {
     static const char *const endings[] = {".index", ".timeindex", ".txnindex", ".snapshot", "leader-epoch-checkpoint"};

@@ -322,7 +322,9 @@ void persist_close(struct log *log) {
     capture_free(log);
     struct persist_job *p = persist_new(log, PERSIST_CLOSE, active, log->end);
     bool empty = log_size(log) == 0 && producer_count(body->producers) == 0; /* nothing that a snapshot could say */
-    if (!p || (!empty && !take_snapshot(p, log))) {
+    /* One that the last stop left here stays as it is, as Kafka's do, though some that it names may be too old by now. */
+    bool told = body->report.clean && body->snapshots[0] == log->end && body->appended_since_checkpoint == 0;
+    if (!p || (!empty && !told && !take_snapshot(p, log))) {
         if (p) { body->epochs.changed |= p->epochs_changed; persist_free(p); }
         store_retry(log->store);
         return;
