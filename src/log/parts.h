@@ -12,7 +12,8 @@
  *   persist.c  the job that makes a point durable: data, indexes, producers, epochs (roll, checkpoint, close)
  *   retain.c   what may be deleted, and deleting
  *   cleaner.c  compaction: which log, step by step, and the swap; what stays is clean.c's and clean_filter.c's
- *   store.c    the store: timers, least recently used, checkpoint files, what was renamed away
+ *   checkpoint_round.c  the checkpoint files of the directories: gathered from all shards, written by one job
+ *   store.c    the store: timers, least recently used, what was renamed away, strays, stopping
  *
  * One job changes a log's files at a time (log->job); rounds of writes go on beside it, except while the log is `changing`.
  */
@@ -307,14 +308,20 @@ bool retain_remove(struct log *log);          /* starts the job for segments in 
 void retain_start_moved(struct log *log);     /* puts whole segments below the start into the trash */
 void delete_start(struct log *log);
 
+/* ---- checkpoint_round.c */
+enum { CHECKPOINT_ALL_KINDS = (1 << CHECKPOINT_KINDS) - 1 };
+/* On shard 0: a round of these kinds (bits), and of those that are asked for. */
+void checkpoint_begin(struct log_store *store, uint32_t kinds);
+void store_settle(struct log *log);           /* a checkpoint of all, then log->settling ends and log_next goes on */
+void store_file_start(struct log *log, struct log_wait *wait); /* `wait` is called when the start has been written to its file */
+void store_forget_waits(const struct log *log); /* it goes: those get ERR_CLOSED */
+void checkpoint_starts(struct log_store *store); /* asks for a round, if somebody waits for a start: at the turn's end */
+
 /* ---- store.c */
 void store_turn_wanted(struct log_store *store);
 void store_retry(struct log_store *store);    /* something had no memory: look again in a second */
 void store_make_room(struct log_store *store);/* an open log more: the longest unused one closes */
 void store_arm_second(struct log_store *store);
-void store_settle(struct log *log);           /* a checkpoint of all, then log->settling ends and log_next goes on */
-void store_file_start(struct log *log, struct log_wait *wait); /* `wait` is called when the start has been written to its file */
-void store_forget_waits(const struct log *log); /* it goes: those get ERR_CLOSED */
 void store_background(struct log_store *store);
 void store_want_background(struct log *log);
 void store_rest(struct log *log);             /* closes an open log, if nobody uses it now */
