@@ -13,7 +13,9 @@
  *   retain.c   what may be deleted, and deleting
  *   cleaner.c  compaction: which log, step by step, and the swap; what stays is clean.c's and clean_filter.c's
  *   checkpoint_round.c  the checkpoint files of the directories: gathered from all shards, written by one job
- *   store.c    the store: timers, least recently used, what was renamed away, strays, stopping
+ *   removal.c  what was renamed away, removed when its time has come
+ *   stray.c    what the metadata do not know, put aside
+ *   store.c    the store: jobs, timers, least recently used, starting and stopping
  *
  * One job changes a log's files at a time (log->job); rounds of writes go on beside it, except while the log is `changing`.
  */
@@ -317,6 +319,14 @@ void store_file_start(struct log *log, struct log_wait *wait); /* `wait` is call
 void store_forget_waits(const struct log *log); /* it goes: those get ERR_CLOSED */
 void checkpoint_starts(struct log_store *store); /* asks for a round, if somebody waits for a start: at the turn's end */
 
+/* ---- removal.c */
+/* After `delay` files are deleted; out of memory they stay until the next start. */
+void removal_add(struct log_store *store, const char *path, log_offset base, time_ms delay);
+enum { REMOVAL_FOLDER = -1 };                 /* instead of a base: path is a folder, and all in it goes; else `path` is the
+                                               * folder and the files <base>.*.deleted go */
+void removal_resume(struct log_store *store); /* what another life of the process has left, in all directories */
+void removal_free_all(struct log_store *store);
+
 /* ---- store.c */
 void store_turn_wanted(struct log_store *store);
 void store_retry(struct log_store *store);    /* something had no memory: look again in a second */
@@ -326,8 +336,4 @@ void store_background(struct log_store *store);
 void store_want_background(struct log *log);
 void store_rest(struct log *log);             /* closes an open log, if nobody uses it now */
 void store_background_done(struct log *log);  /* it was opened, or could not be */
-/* After `delay` files are deleted; out of memory they stay until the next start. */
-void removal_add(struct log_store *store, const char *path, log_offset base, time_ms delay);
-enum { REMOVAL_FOLDER = -1 };                 /* instead of a base: path is a folder, and all in it goes; else `path` is the
-                                               * folder and the files <base>.*.deleted go */
 extern const char *const segment_endings[5];

@@ -1,6 +1,4 @@
 #include "log/parts.h"
-#include "log/recover.h"
-#include <errno.h>
 #include <string.h>
 
 enum { CHECKS_MAX = 10, PRODUCERS_EVICTED_AT_ONCE = 1000 };
@@ -114,94 +112,6 @@ void store_background_done(struct log *log) {
     if (!log->in_background) return;
     log->in_background = false;
     log->store->background_jobs--;
-}
-
-/* ---- What was renamed away */
-struct removal {
-    struct list node;
-    time_ns due;
-    log_offset base;
-    size_t bytes;
-    char path[];
-};
-struct removal_job {
-    struct log_job job;
-    struct io_files files;
-    struct removal *removal; /* owns */
-};
-
-static int remove_entry(void *context, const char *name, bool is_directory) {
-    struct removal_job *r = context;
-    char path[PATH_MAX_BYTES];
-    if (is_directory) return 0;
-    path_join(path, r->removal->path, name);
-    int result = r->files.vtable->unlink(r->files.self, path);
-    return result == -ENOENT ? 0 : result;
-}
-
-static enum err removal_run(struct log_job *job, struct io_files files) {
-    struct removal_job *r = container_of(job, struct removal_job, job);
-    const struct removal *removal = r->removal;
-    int result = 0;
-    if (removal->base == REMOVAL_FOLDER) {
-        r->files = files;
-        result = files.vtable->list(files.self, removal->path, remove_entry, r);
-        if (result >= 0) result = files.vtable->remove_directory(files.self, removal->path);
-    }
-    for (size_t kind = 0; kind < countof(segment_endings) && removal->base >= 0; kind++) {
-        char path[PATH_MAX_BYTES], ending[32];
-        struct text text;
-        text_init(&text, ending, sizeof ending);
-        text_add(&text, "%s.deleted", segment_endings[kind]);
-        path_of_offset(path, removal->path, removal->base, ending);
-        int one = files.vtable->unlink(files.self, path);
-        if (one < 0 && one != -ENOENT) result = one;
-    }
-    return result == -ENOENT ? ERR_NONE : err_from_errno(result);
-}
-
-static void removal_finish(struct log_job *job) {
-    struct removal_job *r = container_of(job, struct removal_job, job);
-    /* What could not be removed is found again at the next start, or when its log is opened. */
-    pool_free(job->store->shard->pool, r->removal, r->removal->bytes);
-    job_free(job);
-}
-
-static void removal_fire(struct timer *timer) {
-    struct log_store *store = container_of(timer, struct log_store, removal_timer);
-    time_ns now = io_now(store->shard->io), next = INT64_MAX;
-    LIST_EACH_SAFE(at, &store->removals) {
-        struct removal *removal = LIST_ITEM(at, struct removal, node);
-        struct removal_job *r = removal->due <= now ? job_new(store, NULL, sizeof *r) : NULL;
-        if (!r) {
-            time_ns due = removal->due <= now ? now + NS_PER_S : removal->due;
-            if (due < next) next = due;
-            continue;
-        }
-        list_remove(&removal->node);
-        r->removal = removal;
-        r->job.run = removal_run;
-        r->job.finish = removal_finish;
-        job_start(&r->job);
-    }
-    if (next == INT64_MAX) return;
-    if (!timer_set(store->shard, timer, next, removal_fire)) never("a timer fits where it was");
-}
-
-void removal_add(struct log_store *store, const char *path, log_offset base, time_ms delay) {
-    size_t size = strlen(path) + 1;
-    if (store->stopping) return;
-    struct removal *removal = pool_alloc(store->shard->pool, sizeof *removal + size);
-    if (!removal) return;
-    if (delay < 0) delay = 0;
-    *removal = (struct removal){.base = base, .bytes = sizeof *removal + size};
-    removal->due = delay > INT64_MAX / NS_PER_MS / 4 ? INT64_MAX / 2 : io_now(store->shard->io) + delay * NS_PER_MS;
-    memcpy(removal->path, path, size);
-    list_push(&store->removals, &removal->node);
-    time_ns due = removal->due;
-    if (store->removal_timer.node.index && store->removal_timer.node.key < due) due = store->removal_timer.node.key;
-    /* Without memory for the timer the next removal brings it. */
-    if (!timer_set(store->shard, &store->removal_timer, due, removal_fire)) return;
 }
 
 /* ---- Timers */
@@ -410,91 +320,6 @@ void log_store_tune(struct log_store *store, const struct log_store_options *opt
     store_turn_wanted(store); /* more may be opened now */
 }
 
-static void remove_left_away(struct log_store *store) {
-    for (uint32_t i = 0; i < store->dirs->count; i++) {
-        struct log_dir *dir = &store->dirs->dirs[i];
-        for (struct away *away = dir->away; away && log_dir_is_online(dir); away = away->next) {
-            char path[PATH_MAX_BYTES];
-            path_join(path, dir->path, away->name);
-            removal_add(store, path, REMOVAL_FOLDER, store->options.delete_delay_ms);
-        }
-    }
-}
-
-/* ---- Strays: partitions that were found and that the metadata do not know. Kept, under a name that no log has. */
-struct stray { struct stray *next; struct log_dir *dir; char from[PATH_MAX_BYTES], to[PATH_MAX_BYTES]; };
-struct stray_job {
-    struct log_job job;
-    struct stray *first;          /* in the job's pool */
-};
-
-static bool stray_add(struct stray_job *s, struct log_dir *dir, const char *name, const char *topic, partition_index partition) {
-    struct stray *stray = pool_alloc(&s->job.pool, sizeof *stray);
-    char to[NAME_MAX_BYTES + 1];
-    if (!stray) return false; /* the next start finds it again */
-    path_away_name(to, topic, partition, uuid_random(&s->job.store->random), "-stray");
-    path_join(stray->from, dir->path, name);
-    path_join(stray->to, dir->path, to);
-    stray->dir = dir;
-    stray->next = s->first;
-    s->first = stray;
-    atomic_fetch_add(&dir->straying, 1);
-    return true;
-}
-
-/* One whose rename fails stays as it is, and nobody looks at it. */
-static enum err stray_run(struct log_job *job, struct io_files files) {
-    const struct stray_job *s = container_of(job, struct stray_job, job);
-    struct log_dirs *dirs = job->store->dirs;
-    for (const struct stray *stray = s->first; stray; stray = stray->next) (void)files.vtable->rename(files.self, stray->from, stray->to);
-    for (uint32_t i = 0; i < dirs->count; i++)
-        if (atomic_load(&dirs->dirs[i].straying) > 0) (void)files.vtable->sync_directory(files.self, dirs->dirs[i].path);
-    return ERR_NONE;
-}
-
-static void stray_finish(struct log_job *job) {
-    struct stray_job *s = container_of(job, struct stray_job, job);
-    struct log_store *store = job->store;
-    while (s->first) {
-        struct stray *stray = s->first;
-        s->first = stray->next;
-        atomic_fetch_add(&stray->dir->deleted, 1); /* its lines in the checkpoints are nobody's now */
-        atomic_fetch_sub(&stray->dir->straying, 1);
-        pool_free(&job->pool, stray, sizeof *stray);
-    }
-    for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) dirs_mark_dirty(store->dirs, (enum checkpoint_kind)kind);
-    job_free(job);
-}
-
-uint32_t log_store_strays(struct log_store *store, bool (*is_stray)(void *context, const char *topic, partition_index partition), void *context) {
-    struct stray_job *s = store->stopping ? NULL : job_new(store, NULL, sizeof *s);
-    uint32_t count = 0;
-    if (!s) return 0;
-    s->job.run = stray_run;
-    s->job.finish = stray_finish;
-    MAP_EACH(at, &store->dirs->found) {
-        struct found *found = MAP_EACH_ITEM(at, struct found, node);
-        char name[NAME_MAX_BYTES + 1];
-        bool taken = atomic_load(&found->taken);
-        if (taken || !log_dir_is_online(found->dir) || !is_stray(context, found->topic, found->partition)) continue;
-        /* Another shard may just now learn of a topic of this name. */
-        if (!atomic_compare_exchange_strong(&found->taken, &taken, true)) continue;
-        path_partition_name(name, found->topic, found->partition);
-        if (!stray_add(s, found->dir, name, found->topic, found->partition)) continue;
-        atomic_fetch_sub(&found->dir->partitions, 1);
-        count++;
-    }
-    for (struct future *future = store->dirs->futures; future; future = future->next) {
-        if (!log_dir_is_online(future->dir) || !is_stray(context, future->topic, future->partition)) continue;
-        if (!stray_add(s, future->dir, future->name, future->topic, future->partition)) continue;
-        future->is_stray = true;
-        count++;
-    }
-    if (count > 0) job_start(&s->job);
-    else job_free(&s->job);
-    return count;
-}
-
 /* Those of the log that has most, a thousand at once: looking through the logs shall not come with every batch. */
 static bool make_room_for_producers(struct producer_budget *budget) {
     struct log_store *store = container_of(budget, struct log_store, producers);
@@ -538,7 +363,7 @@ enum err log_store_open(struct log_store **out, struct shard *shard, struct log_
         return ERR_NO_MEMORY;
     }
     shard->roles[ROLE_LOG] = store;
-    if (shard->index == 0) remove_left_away(store);
+    if (shard->index == 0) removal_resume(store);
     *out = store;
     return ERR_NONE;
 }
@@ -620,10 +445,7 @@ void log_store_free(struct log_store *store) {
     assert(store->stopped);
     assert(store->jobs == 0);
     while (!list_is_empty(&store->retired)) log_forget(LIST_ITEM(store->retired.next, struct log, node));
-    while (!list_is_empty(&store->removals)) {
-        struct removal *removal = LIST_ITEM(list_pop(&store->removals), struct removal, node);
-        pool_free(pool, removal, removal->bytes);
-    }
+    removal_free_all(store);
     timer_cancel(store->shard, &store->second_timer);
     round_free_all(store);
     tail_free_all(store);
