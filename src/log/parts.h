@@ -1,21 +1,28 @@
 /* log/parts.h - inside of log/: a log and its store, for the files of this folder.
  *
- * Who does what:
- *   log.c      the doors of one log, its states, what happens next (log_next)
- *   append.c   append as leader and follower, roll
- *   flush.c    rounds: one write for each touched segment, then the syncs, then the new ends
- *   cache.c    the tail: appended batches in memory, first because they must be written, then for readers at the tail
- *   read.c     reads from files: segment, index, headers, a range
- *   lookup.c   by timestamp; aborted transactions
- *   recover.c  the opening job: what there is (recover_walk.c), up to where it is good (recover_end.c); listing.c: the files
- *   cut.c      the cutting job of truncations
- *   persist.c  the job that makes a point durable: data, indexes, producers, epochs (roll, checkpoint, close)
- *   retain.c   what may be deleted, and deleting
- *   cleaner.c  compaction: which log, step by step, and the swap; what stays is clean.c's and clean_filter.c's
+ * Who does what, on the shard:
+ *   log.c       the doors of one log, its states, what happens next (log_next)
+ *   open.c      opening, and truncation, which is one, too
+ *   append.c    append as leader and follower, roll
+ *   flush.c     rounds: one write for each touched segment, then the syncs, then the new ends
+ *   cache.c     the tail: appended batches in memory, first because they must be written, then for readers at the tail
+ *   read.c      reads from files: segment, index, headers, a range
+ *   lookup.c    by timestamp; aborted transactions
+ *   retain.c    what may be deleted, and deleting
+ *   cleaner.c   compaction: which log, step by step, and the swap
+ *   move.c      from one directory to another
+ *   store.c     the store of a shard: jobs, timers, least recently used, starting and stopping
  *   checkpoint_round.c  the checkpoint files of the directories: gathered from all shards, written by one job
- *   removal.c  what was renamed away, removed when its time has come
- *   stray.c    what the metadata do not know, put aside
- *   store.c    the store: jobs, timers, least recently used, starting and stopping
+ *   removal.c   what was renamed away, removed when its time has come
+ *   stray.c     what the metadata do not know, put aside
+ * In jobs:
+ *   recover.c   the opening job: what there is (recover_walk.c, listing.c), up to where it is good (recover_end.c)
+ *   cut.c       the cutting job of truncations
+ *   persist.c   the job that makes a point durable: data, indexes, producers, epochs (roll, checkpoint, close)
+ *   clean.c     compaction's reading and writing; what stays is clean_filter.c's
+ * Below them, each with a header that says what it is: checkpoint, index, index_txn, epoch, producer (formats and their
+ * state), segment, scan, verify, checked, rebuild, clean_map, paths; dir.h has the log directories (dir.c, dir_scan.c) and
+ * small files whole or not at all (files.c).
  *
  * One job changes a log's files at a time (log->job); rounds of writes go on beside it, except while the log is `changing`.
  */
@@ -250,6 +257,8 @@ struct segment *log_segment_of(const struct log *log, log_offset offset, uint32_
 must_use bool body_add_segment(struct log_body *body, struct segment *segment, struct pool *pool);
 void log_folder(const struct log *log, char out[PATH_MAX_BYTES]);
 bool log_is_syncing(const struct log *log);   /* by policy nothing is durable before it is flushed */
+
+/* ---- open.c */
 void open_start(struct log *log);
 void cut_start(struct log *log);              /* truncation, once everything is quiet */
 
