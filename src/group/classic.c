@@ -11,111 +11,6 @@
  */
 #include "group/state.h"
 
-/* ---- Answers */
-
-static struct join_group_response *join_answer(struct group_request *request, enum kafka_error error, struct span member_id) {
-    struct join_group_response *answer = ARENA_NEW(request->arena, struct join_group_response);
-    if (!answer) return NULL;
-    join_group_response_init(answer);
-    answer->error_code = (int16_t)error;
-    answer->protocol_name = (struct span){0}; /* null where the version has it, until there is one */
-    return span_copy(request->arena, member_id, &answer->member_id) ? answer : NULL;
-}
-
-static void refuse_join(struct group_effects *effects, struct group_request *request, enum kafka_error error, struct span member_id) {
-    complete_with(effects, request, join_answer(request, error, member_id));
-}
-
-static bool add_members(const struct group *group, struct arena *arena, struct join_group_response *answer) {
-    answer->members = join_group_response_join_group_response_member_array(arena, (int32_t)group->members.count);
-    if (!answer->members) return false;
-    MAP_EACH(node, &group->members) {
-        const struct member *member = MAP_EACH_ITEM(node, struct member, by_id);
-        struct join_group_response_join_group_response_member *out = &answer->members[answer->members_count++];
-        if (!span_copy(arena, member->id, &out->member_id) || !span_copy(arena, member->instance, &out->group_instance_id) ||
-            !span_copy(arena, member_metadata(member, group->protocol), &out->metadata)) return false;
-    }
-    return true;
-}
-
-/* The group's current generation, for this member; the leader learns who the others are. */
-static void tell_generation(struct group_effects *effects, struct group_request *request, const struct group *group,
-                            struct span member_id, struct span leader, bool with_members, bool skip_assignment) {
-    struct arena *arena = request->arena;
-    struct join_group_response *answer = join_answer(request, KAFKA_NONE, member_id);
-    if (answer) {
-        answer->generation_id = group->generation;
-        answer->skip_assignment = skip_assignment;
-        if (!span_copy(arena, group->protocol_type, &answer->protocol_type) || !span_copy(arena, group->protocol, &answer->protocol_name) ||
-            !span_copy(arena, leader, &answer->leader) || (with_members && !add_members(group, arena, answer))) answer = NULL;
-    }
-    complete_with(effects, request, answer);
-}
-
-static bool is_leader(const struct group *group, const struct member *member) {
-    return group->leader.data && span_equal(group->leader, member->id);
-}
-
-static void refuse_sync(struct group_effects *effects, struct group_request *request, enum kafka_error error) {
-    struct sync_group_response *answer = ARENA_NEW(request->arena, struct sync_group_response);
-    if (answer) {
-        sync_group_response_init(answer);
-        answer->error_code = (int16_t)error;
-    }
-    complete_with(effects, request, answer);
-}
-
-static void tell_assignment(struct group_effects *effects, struct group_request *request, const struct group *group, const struct member *member) {
-    struct sync_group_response *answer = ARENA_NEW(request->arena, struct sync_group_response);
-    if (answer) {
-        sync_group_response_init(answer);
-        if (!span_copy(request->arena, group->protocol_type, &answer->protocol_type) ||
-            !span_copy(request->arena, group->protocol, &answer->protocol_name) ||
-            !span_copy(request->arena, member->assignment, &answer->assignment)) answer = NULL;
-    }
-    complete_with(effects, request, answer);
-}
-
-/* ---- Parked requests. A second one of the same member takes the place of the first, whose sender has given up. */
-
-static struct group_request *take_join(struct member *member) {
-    struct group_request *request = member->join;
-    member->join = NULL;
-    if (request) {
-        request->parked = NULL;
-        member->group->joining--;
-    }
-    return request;
-}
-
-static struct group_request *take_sync(struct member *member) {
-    struct group_request *request = member->sync;
-    member->sync = NULL;
-    if (request) request->parked = NULL;
-    return request;
-}
-
-static void fail_parked(struct group_effects *effects, struct member *member, enum kafka_error error, struct span member_id) {
-    struct group_request *request = take_join(member);
-    if (request) refuse_join(effects, request, error, member_id);
-    if ((request = take_sync(member))) refuse_sync(effects, request, error);
-}
-
-static void park_join(struct group_effects *effects, struct member *member, struct group_request *request) {
-    struct group_request *older = take_join(member);
-    if (older) refuse_join(effects, older, KAFKA_REBALANCE_IN_PROGRESS, member->id);
-    request->parked = member;
-    member->join = request;
-    member->group->joining++;
-}
-
-static void park_sync(struct group_effects *effects, struct member *member, struct group_request *request) {
-    struct group_request *older = take_sync(member);
-    if (older) refuse_sync(effects, older, KAFKA_REBALANCE_IN_PROGRESS);
-    request->parked = member;
-    member->sync = request;
-}
-
 /* ---- Time */
 
 void classic_alive(struct group_machine *machine, struct member *member, const struct group_now *now) {
@@ -143,7 +38,7 @@ static bool all_have_joined(const struct group *group) {
 }
 
 /* In a first rebalance nobody knows how many will come: only its deadline ends it. */
-static void join_phase_maybe_end(struct group_machine *machine, struct group *group, const struct group_now *now, struct group_effects *effects) {
+void classic_join_phase_maybe_end(struct group_machine *machine, struct group *group, const struct group_now *now, struct group_effects *effects) {
     if (group->state == GROUP_PREPARING && !group->initial_delay && all_have_joined(group)) join_phase_end(machine, group, now, effects);
 }
 
@@ -179,8 +74,8 @@ static void rebalance(struct group_machine *machine, struct group *group, const 
     }
 }
 
-static void rebalance_or_go_on(struct group_machine *machine, struct group *group, const struct group_now *now, struct group_effects *effects) {
-    if (group->state == GROUP_PREPARING) join_phase_maybe_end(machine, group, now, effects);
+void classic_rebalance_or_go_on(struct group_machine *machine, struct group *group, const struct group_now *now, struct group_effects *effects) {
+    if (group->state == GROUP_PREPARING) classic_join_phase_maybe_end(machine, group, now, effects);
     else rebalance(machine, group, now, effects);
 }
 
@@ -236,258 +131,13 @@ static void join_phase_end(struct group_machine *machine, struct group *group, c
     MAP_EACH(node, &group->members) {
         struct member *member = MAP_EACH_ITEM(node, struct member, by_id);
         struct group_request *request = take_join(member);
-        if (request) tell_generation(effects, request, group, member->id, group->leader, is_leader(group, member), false);
+        if (request) tell_generation(effects, request, group, member->id, group->leader, member_is_leader(group, member), false);
         classic_alive(machine, member, now);
         member->is_new = false;
         member->sync_pending = true;
         group->syncs_pending++;
     }
     deadline_set(machine, &group->sync_deadline, now->now_ms + group_rebalance_timeout(group));
-}
-
-/* ---- Join */
-
-/* "prefix-" and a random UUID in its hexadecimal form. */
-static bool make_member_id(const struct group_request *request, const struct group_now *now, struct span *out) {
-    static const char hex[] = "0123456789abcdef";
-    struct span prefix = request->join->group_instance_id.data ? request->join->group_instance_id : request->client_id;
-    uint8_t *bytes = arena_alloc(request->arena, prefix.size + 37), *at = bytes;
-    if (!bytes) return false;
-    if (prefix.size) memcpy(at, prefix.data, prefix.size);
-    at += prefix.size;
-    *at++ = '-';
-    struct uuid id = uuid_random(now->random);
-    for (size_t i = 0; i < sizeof id.bytes; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) *at++ = '-';
-        *at++ = (uint8_t)hex[id.bytes[i] >> 4];
-        *at++ = (uint8_t)hex[id.bytes[i] & 15];
-    }
-    *out = span_of(bytes, (size_t)(at - bytes));
-    return true;
-}
-
-/* A full group takes those that it has, and no others. While it prepares, those count who wait: so the last ones to come
- * back are left out when the bound was lowered. */
-static bool has_room(const struct group_machine *machine, const struct group *group, struct span member_id) {
-    uint32_t size_max = (uint32_t)machine->settings.size_max;
-    const struct member *member = member_find(group, member_id);
-    switch (group->state) {
-    case GROUP_EMPTY: return true;
-    case GROUP_PREPARING: return (member && member->join) || group->joining < size_max;
-    default: return member || group->members.count < size_max;
-    }
-}
-
-static void add_member(struct group_machine *machine, struct group *group, struct group_request *request, struct span id,
-                       const struct group_now *now, struct group_effects *effects) {
-    const struct join_group_request *join = request->join;
-    bool was_empty = group->members.count == 0;
-    struct member *member = member_new(machine, group, id, join->group_instance_id, request->client_id, request->client_host);
-    if (!member || !member_set_protocols(machine, member, join) ||
-        (was_empty && !span_replace(machine->pool, &group->protocol_type, join->protocol_type)) ||
-        (!group->leader.data && !span_replace(machine->pool, &group->leader, id))) {
-        if (member) member_remove(machine, member);
-        complete_error(effects, request, KAFKA_COORDINATOR_LOAD_IN_PROGRESS);
-        return;
-    }
-    struct pending_member *pending = pending_find(group, id);
-    if (pending) pending_remove(machine, pending);
-    member->is_new = true;
-    if (group->state == GROUP_PREPARING && group->initial_delay) group->new_member_added = true;
-    park_join(effects, member, request);
-    /* It knows no id yet, so it cannot send heartbeats; and one that gives up and comes again is another member. */
-    deadline_set(machine, &member->session, now->now_ms + machine->settings.new_member_join_timeout_ms);
-    rebalance_or_go_on(machine, group, now, effects);
-}
-
-static void update_member(struct group_machine *machine, struct member *member, struct group_request *request,
-                          const struct group_now *now, struct group_effects *effects) {
-    if (!member_set_protocols(machine, member, request->join)) {
-        complete_error(effects, request, KAFKA_COORDINATOR_LOAD_IN_PROGRESS);
-        return;
-    }
-    park_join(effects, member, request);
-    rebalance_or_go_on(machine, member->group, now, effects);
-}
-
-/* What the next generation's protocol would be with this member's new list. */
-static bool keeps_protocol(const struct group *group, const struct member *member, const struct join_group_request *join) {
-    struct member_protocol changed[GROUP_PROTOCOLS_MAX];
-    for (int32_t i = 0; i < join->protocols_count; i++)
-        changed[i] = (struct member_protocol){join->protocols[i].name, join->protocols[i].metadata.data ? join->protocols[i].metadata : SPAN_LITERAL("")};
-    struct member *own = (struct member *)(uintptr_t)member; /* as it was again before anybody looks */
-    struct member_protocol *protocols = own->protocols;
-    uint32_t count = own->protocol_count;
-    own->protocols = changed;
-    own->protocol_count = (uint32_t)join->protocols_count;
-    struct span vote = group_vote(group);
-    bool keeps = vote.data && group->protocol.data && span_equal(vote, group->protocol);
-    own->protocols = protocols;
-    own->protocol_count = count;
-    return keeps;
-}
-
-/* A static member is back under a new id, as after a restart: whoever still uses the old one is fenced. */
-static void replace_member(struct group_machine *machine, struct member *member, struct group_request *request, struct span new_id,
-                           const struct group_now *now, struct group_effects *effects) {
-    struct group *group = member->group;
-    if (group->state == GROUP_STABLE && keeps_protocol(group, member, request->join)) {
-        /* Nothing changes for the others: its new id is written, and no rebalance is needed. */
-        struct member_protocol protocol = {0};
-        for (int32_t i = 0; i < request->join->protocols_count; i++)
-            if (span_equal(request->join->protocols[i].name, group->protocol)) protocol.metadata = request->join->protocols[i].metadata;
-        struct assignment_of with = {.replaced = member, .new_id = new_id};
-        struct group_metadata_value *value = group_value(group, group->generation, group->state_ms, &with, effects->arena);
-        if (!value) {
-            effects->failed = true;
-            return;
-        }
-        struct group_metadata_value_member_metadata *own = &value->members[member->index];
-        own->subscription = protocol.metadata.data ? protocol.metadata : SPAN_LITERAL("");
-        own->session_timeout = request->join->session_timeout_ms;
-        own->rebalance_timeout = request->join->rebalance_timeout_ms >= 0 ? request->join->rebalance_timeout_ms : request->join->session_timeout_ms;
-        machine->intent.kind = INTENT_REPLACE;
-        machine->intent.group = group;
-        machine->intent.member = member;
-        machine->intent.request = request;
-        machine->intent.new_id = new_id;
-        record_group(effects, group->id, value);
-        return;
-    }
-    fail_parked(effects, member, KAFKA_FENCED_INSTANCE_ID, member->id);
-    if (!member_rename(machine, member, new_id) || !member_set_protocols(machine, member, request->join)) {
-        complete_error(effects, request, KAFKA_COORDINATOR_LOAD_IN_PROGRESS);
-        return;
-    }
-    park_join(effects, member, request);
-    classic_alive(machine, member, now);
-    rebalance_or_go_on(machine, group, now, effects);
-}
-
-static void join_new(struct group_machine *machine, struct group *group, struct group_request *request, const struct group_now *now, struct group_effects *effects) {
-    const struct join_group_request *join = request->join;
-    struct span id;
-    if (!group_supports(group, join)) {
-        refuse_join(effects, request, KAFKA_INCONSISTENT_GROUP_PROTOCOL, SPAN_LITERAL(""));
-        return;
-    }
-    if (!make_member_id(request, now, &id)) {
-        complete_error(effects, request, KAFKA_COORDINATOR_LOAD_IN_PROGRESS);
-        return;
-    }
-    if (join->group_instance_id.data) {
-        struct member *holder = member_find_instance(group, join->group_instance_id);
-        if (holder) replace_member(machine, holder, request, id, now, effects);
-        else add_member(machine, group, request, id, now, effects);
-    } else if (request->version >= 4) {
-        /* The id goes out first, so that a client whose answer is lost does not leave a member behind each time. */
-        struct pending_member *pending = pending_new(machine, group, id);
-        if (!pending) {
-            complete_error(effects, request, KAFKA_COORDINATOR_LOAD_IN_PROGRESS);
-            return;
-        }
-        deadline_set(machine, &pending->deadline, now->now_ms + join->session_timeout_ms);
-        refuse_join(effects, request, KAFKA_MEMBER_ID_REQUIRED, id);
-    } else {
-        add_member(machine, group, request, id, now, effects);
-    }
-}
-
-static void join_existing(struct group_machine *machine, struct group *group, struct group_request *request, const struct group_now *now, struct group_effects *effects) {
-    const struct join_group_request *join = request->join;
-    if (!group_supports(group, join)) {
-        refuse_join(effects, request, KAFKA_INCONSISTENT_GROUP_PROTOCOL, join->member_id);
-        return;
-    }
-    if (pending_find(group, join->member_id)) {
-        /* Ids that were given out this way are never static members'. */
-        if (join->group_instance_id.data) refuse_join(effects, request, KAFKA_UNKNOWN_SERVER_ERROR, join->member_id);
-        else add_member(machine, group, request, join->member_id, now, effects);
-        return;
-    }
-    enum kafka_error error = classic_validate(group, join->member_id, join->group_instance_id);
-    if (error) {
-        refuse_join(effects, request, error, join->member_id);
-        return;
-    }
-    struct member *member = member_find(group, join->member_id);
-    bool same = member_matches(member, join), leads = is_leader(group, member);
-    switch (group->state) {
-    case GROUP_PREPARING:
-        update_member(machine, member, request, now, effects);
-        break;
-    case GROUP_COMPLETING:
-        /* Perhaps the first answer was lost: the same member gets the same again. */
-        if (same) tell_generation(effects, request, group, member->id, group->leader, leads, false);
-        else update_member(machine, member, request, now, effects);
-        break;
-    case GROUP_STABLE:
-        /* A leader that joins again wants to assign anew: it knows of changes that no metadata show. */
-        if (same && !leads) tell_generation(effects, request, group, member->id, group->leader, false, false);
-        else update_member(machine, member, request, now, effects);
-        break;
-    case GROUP_EMPTY:
-        refuse_join(effects, request, KAFKA_UNKNOWN_MEMBER_ID, join->member_id);
-        break;
-    }
-}
-
-static void join_group(struct group_machine *machine, struct group *group, struct group_request *request, const struct group_now *now, struct group_effects *effects) {
-    struct span member_id = request->join->member_id;
-    if (!has_room(machine, group, member_id)) {
-        /* A member that is left out now is not waited for. */
-        struct member *member = member_find(group, member_id);
-        struct pending_member *pending = pending_find(group, member_id);
-        if (pending) pending_remove(machine, pending);
-        if (member) {
-            fail_parked(effects, member, KAFKA_UNKNOWN_MEMBER_ID, SPAN_LITERAL(""));
-            member_remove(machine, member);
-        }
-        refuse_join(effects, request, KAFKA_GROUP_MAX_SIZE_REACHED, SPAN_LITERAL(""));
-        join_phase_maybe_end(machine, group, now, effects);
-    } else if (member_id.size == 0) {
-        join_new(machine, group, request, now, effects);
-    } else {
-        join_existing(machine, group, request, now, effects);
-    }
-}
-
-void classic_join(struct group_machine *machine, struct group_request *request, const struct group_now *now, struct group_effects *effects) {
-    const struct join_group_request *join = request->join;
-    const struct group_settings *settings = &machine->settings;
-    struct group *group = group_find(machine, join->group_id);
-    enum kafka_error error = KAFKA_NONE;
-    if (join->group_id.size == 0) error = KAFKA_INVALID_GROUP_ID;
-    else if (join->session_timeout_ms < settings->session_timeout_ms_min || join->session_timeout_ms > settings->session_timeout_ms_max) error = KAFKA_INVALID_SESSION_TIMEOUT;
-    else if (group && group->kind != KIND_CLASSIC && !(group->kind == KIND_CONSUMER && group_is_empty(group))) error = KAFKA_INCONSISTENT_GROUP_PROTOCOL;
-    else if ((!group || group->kind != KIND_CLASSIC) && join->member_id.size) error = KAFKA_UNKNOWN_MEMBER_ID;
-    else if (join->protocols_count > GROUP_PROTOCOLS_MAX) error = KAFKA_INCONSISTENT_GROUP_PROTOCOL;
-    if (error) {
-        refuse_join(effects, request, error, join->member_id);
-        return;
-    }
-    if (group && group->kind == KIND_CLASSIC) {
-        join_group(machine, group, request, now, effects);
-        return;
-    }
-    if (!group && settings->groups_max && machine->groups.count >= settings->groups_max) {
-        complete_error(effects, request, KAFKA_COORDINATOR_LOAD_IN_PROGRESS);
-        return;
-    }
-    /* The group is written before anybody is in it; the request goes on when that is done. An empty group of the newer
-     * protocol gives way to it. */
-    if (group) group_tombstones(group, effects);
-    struct group_metadata_value *value = ARENA_NEW(effects->arena, struct group_metadata_value);
-    if (!value) {
-        effects->failed = true;
-        return;
-    }
-    group_metadata_value_init(value);
-    value->protocol = value->leader = span_of(NULL, 0);
-    value->current_state_timestamp = now->wall_ms;
-    machine->intent.kind = INTENT_JOIN_NEW;
-    machine->intent.request = request;
-    record_group(effects, join->group_id, value);
 }
 
 /* ---- Sync */
@@ -533,7 +183,7 @@ void classic_sync(struct group_machine *machine, struct group_request *request, 
         return;
     }
     assert(group->state == GROUP_COMPLETING);
-    if (!is_leader(group, member)) {
+    if (!member_is_leader(group, member)) {
         has_synced(machine, member);
         park_sync(effects, member, request);
         return;
@@ -624,7 +274,7 @@ void classic_leave(struct group_machine *machine, struct group_request *request,
         }
     }
     complete_with(effects, request, answer);
-    if (any && group->state != GROUP_EMPTY) rebalance_or_go_on(machine, group, now, effects);
+    if (any && group->state != GROUP_EMPTY) classic_rebalance_or_go_on(machine, group, now, effects);
     return;
 no_memory:
     complete_with(effects, request, NULL);
@@ -637,7 +287,7 @@ static void session_over(struct group_machine *machine, struct member *member, c
     /* Who waits for us is alive; heartbeats are expected again from when it is answered. */
     if (!member->is_new && (member->join || member->sync)) return;
     leave_member(machine, member, effects);
-    if (group->state != GROUP_EMPTY) rebalance_or_go_on(machine, group, now, effects);
+    if (group->state != GROUP_EMPTY) classic_rebalance_or_go_on(machine, group, now, effects);
 }
 
 static void join_deadline_over(struct group_machine *machine, struct group *group, const struct group_now *now, struct group_effects *effects) {
@@ -673,7 +323,7 @@ void classic_deadline(struct group_machine *machine, struct deadline *deadline, 
         struct pending_member *pending = container_of(deadline, struct pending_member, deadline);
         struct group *group = pending->group;
         pending_remove(machine, pending);
-        join_phase_maybe_end(machine, group, now, effects);
+        classic_join_phase_maybe_end(machine, group, now, effects);
         break;
     }
     case DEADLINE_JOIN:
@@ -704,41 +354,19 @@ static void assigned(struct group_machine *machine, struct group *group, const s
     }
 }
 
-static void replaced(struct group_machine *machine, const struct group_now *now, struct group_effects *effects) {
-    struct group *group = machine->intent.group;
-    struct member *member = machine->intent.member;
-    struct group_request *request = machine->intent.request;
-    /* The record has made the new id the leader's already. */
-    struct span leader = span_equal(group->leader, machine->intent.new_id) ? member->id : group->leader, old_leader = {0};
-    bool whole = span_copy(request->arena, leader, &old_leader);
-    fail_parked(effects, member, KAFKA_FENCED_INSTANCE_ID, member->id);
-    whole = member_rename(machine, member, machine->intent.new_id) && member_set_protocols(machine, member, request->join) && whole;
-    if (!whole) {
-        /* The log knows the new id and we do not: the next record of the group mends that. */
-        group->differs = true;
-        complete_error(effects, request, KAFKA_COORDINATOR_LOAD_IN_PROGRESS);
-        return;
-    }
-    classic_alive(machine, member, now);
-    /* Old clients do not know of skipping: told that somebody else leads, they do not assign. */
-    bool can_skip = request->version >= 9, leads = is_leader(group, member);
-    if (can_skip) tell_generation(effects, request, group, member->id, group->leader, leads, leads);
-    else tell_generation(effects, request, group, member->id, old_leader, false, false);
-}
-
 void classic_applied(struct group_machine *machine, const struct group_now *now, struct group_effects *effects) {
     switch (machine->intent.kind) {
     case INTENT_JOIN_NEW: {
         struct group *group = group_find(machine, machine->intent.request->join->group_id);
         assert(group);
-        join_group(machine, group, machine->intent.request, now, effects);
+        classic_join_on(machine, group, machine->intent.request, now, effects);
         break;
     }
     case INTENT_ASSIGN:
         assigned(machine, machine->intent.group, now, effects);
         break;
     case INTENT_REPLACE:
-        replaced(machine, now, effects);
+        classic_replaced(machine, now, effects);
         break;
     case INTENT_EMPTY:
     case INTENT_ANSWERED:

@@ -1,7 +1,9 @@
 /* group/state.h - what the files of this folder share: the machine's state, and what each of them does to it. Private.
  *
  *   group.c     the door: which kind of request, groups by name, deadlines, records in
- *   classic.c   joining, syncing, heartbeats, leaving: rebalances
+ *   classic.c   the classic protocol: rebalances, syncing, heartbeats, leaving, deadlines
+ *   classic_join.c  joining it: who may, and under which id
+ *   parked.c    joins and syncs: their answers, and how they wait
  *   members.c   members, their protocols and assignments; what a group's record says of them
  *   offsets.c   committed offsets, those of open transactions, expiry
  *   answer.c    answers, and records out
@@ -195,7 +197,6 @@ must_use struct group_metadata_value *group_value(const struct group *group, int
 must_use bool group_apply_value(struct group_machine *machine, struct group *group, const struct group_metadata_value *value, bool live);
 
 /* ---- classic.c */
-void classic_join(struct group_machine *machine, struct group_request *request, const struct group_now *now, struct group_effects *effects);
 void classic_sync(struct group_machine *machine, struct group_request *request, const struct group_now *now, struct group_effects *effects);
 void classic_heartbeat(struct group_machine *machine, struct group_request *request, const struct group_now *now, struct group_effects *effects);
 void classic_leave(struct group_machine *machine, struct group_request *request, const struct group_now *now, struct group_effects *effects);
@@ -207,6 +208,29 @@ enum kafka_error classic_validate(const struct group *group, struct span member_
 enum kafka_error classic_validate_commit(const struct group *group, struct span member_id, struct span instance,
                                          int32_t generation, bool is_transactional);
 void classic_alive(struct group_machine *machine, struct member *member, const struct group_now *now);
+void classic_rebalance_or_go_on(struct group_machine *machine, struct group *group, const struct group_now *now, struct group_effects *effects);
+void classic_join_phase_maybe_end(struct group_machine *machine, struct group *group, const struct group_now *now, struct group_effects *effects);
+
+/* ---- classic_join.c */
+void classic_join(struct group_machine *machine, struct group_request *request, const struct group_now *now, struct group_effects *effects);
+/* Once a new group's record is written, and once that of a static member's new id is. */
+void classic_join_on(struct group_machine *machine, struct group *group, struct group_request *request, const struct group_now *now, struct group_effects *effects);
+void classic_replaced(struct group_machine *machine, const struct group_now *now, struct group_effects *effects);
+
+/* ---- parked.c. A request is answered, or waits in its member; a second one of the same member takes the place of the first,
+ * whose sender has given up. */
+void refuse_join(struct group_effects *effects, struct group_request *request, enum kafka_error error, struct span member_id);
+void refuse_sync(struct group_effects *effects, struct group_request *request, enum kafka_error error);
+/* The group's current generation, for this member; the leader learns who the others are. */
+void tell_generation(struct group_effects *effects, struct group_request *request, const struct group *group,
+                     struct span member_id, struct span leader, bool with_members, bool skip_assignment);
+void tell_assignment(struct group_effects *effects, struct group_request *request, const struct group *group, const struct member *member);
+bool member_is_leader(const struct group *group, const struct member *member);
+void park_join(struct group_effects *effects, struct member *member, struct group_request *request);
+void park_sync(struct group_effects *effects, struct member *member, struct group_request *request);
+struct group_request *take_join(struct member *member); /* NULL: none waits */
+struct group_request *take_sync(struct member *member);
+void fail_parked(struct group_effects *effects, struct member *member, enum kafka_error error, struct span member_id);
 
 /* ---- offsets.c */
 void offsets_commit(struct group_machine *machine, struct group_request *request, const struct group_now *now, struct group_effects *effects);
