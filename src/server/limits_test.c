@@ -2,10 +2,11 @@
 #include "server/node_rig.h"
 #include "sim/sim_net.h"
 #include "test.h"
+#include <string.h>
 #include "wire/api.h"
 #include "wire/errors.h"
 
-static int16_t alter(struct rig_client *client, const char *name, const char *value) {
+static int16_t alter_at_once(struct rig_client *client, const char *name, const char *value) {
     struct incremental_alter_configs_request request;
     struct incremental_alter_configs_request_alter_configs_resource resource;
     struct incremental_alter_configs_request_alterable_config config;
@@ -20,8 +21,13 @@ static int16_t alter(struct rig_client *client, const char *name, const char *va
     request.resources = &resource, request.resources_count = 1;
     const struct incremental_alter_configs_response *answer = rig_ask(client, API_INCREMENTAL_ALTER_CONFIGS, 1, &request);
     assert_non_null(answer);
-    node_rig_for(client->rig, 100); /* it is in the image, and set */
     return answer->responses[0].error_code;
+}
+
+static int16_t alter(struct rig_client *client, const char *name, const char *value) {
+    int16_t error = alter_at_once(client, name, value);
+    node_rig_for(client->rig, 100); /* it is in the image, and set */
+    return error;
 }
 
 static bool is_served_at(struct rig_client *client, struct node_rig *rig, uint16_t port) {
@@ -86,6 +92,39 @@ TEST(limits_of_connections_change_at_run_time) {
         rig_disconnect(&other);
         if (i == 0) assert_int_equal(alter(&admin, "max.connection.creation.rate", NULL), KAFKA_NONE);
     }
+    rig_disconnect(&admin);
+    node_rig_stop(&rig);
+    node_rig_close(&rig);
+}
+
+/* A host's name in max.connections.per.ip.overrides leads to its address when the setting is taken. One that leads nowhere is taken,
+ * too, as by Kafka: it is told, and what was before stays. The last of several changes counts, though a name of the first is still
+ * being looked up; so does a stop then. */
+TEST(limits_of_addresses_by_name) {
+    struct node_rig rig;
+    struct rig_client admin, other;
+    node_rig_open(&rig, 7, 2, NULL);
+    assert_true(sim_net_name(rig.net, "client.example", RIG_CLIENT));
+    rig_connect(&admin, &rig, RIG_PORT);
+    assert_int_equal(alter(&admin, "max.connections.per.ip", "1"), KAFKA_NONE);
+    assert_int_equal(alter(&admin, "max.connections.per.ip.overrides", "10.9.9.9:7,client.example:2"), KAFKA_NONE);
+    assert_true(is_served(&other, &rig));
+    rig_disconnect(&other);
+    node_rig_for(&rig, 100);
+    assert_int_equal(alter(&admin, "max.connections.per.ip.overrides", "client.example:1,nobody.example:9"), KAFKA_NONE);
+    assert_non_null(strstr(rig.traces, "max.connections.per.ip.overrides stays as it was: no address is known of the host nobody.example"));
+    assert_true(is_served(&other, &rig)); /* the two of before */
+    rig_disconnect(&other);
+    node_rig_for(&rig, 100);
+    assert_int_equal(alter_at_once(&admin, "max.connections.per.ip.overrides", "client.example:3"), KAFKA_NONE);
+    assert_int_equal(alter_at_once(&admin, "max.connections.per.ip.overrides", "client.example:4,10.9.9.9:1"), KAFKA_NONE);
+    assert_int_equal(alter(&admin, "max.connections.per.ip.overrides", "client.example:1"), KAFKA_NONE);
+    assert_false(is_served(&other, &rig));
+    rig_disconnect(&other);
+    assert_int_equal(alter(&admin, "max.connections.per.ip.overrides", NULL), KAFKA_NONE);
+    assert_false(is_served(&other, &rig));
+    rig_disconnect(&other);
+    assert_int_equal(alter_at_once(&admin, "max.connections.per.ip.overrides", "client.example:5"), KAFKA_NONE);
     rig_disconnect(&admin);
     node_rig_stop(&rig);
     node_rig_close(&rig);

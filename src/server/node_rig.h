@@ -50,6 +50,7 @@ struct rig_client {
     size_t got_bytes;
     uint8_t piece[8192];
 };
+/* `closed` where the node takes no connection from here. */
 void rig_connect(struct rig_client *client, struct node_rig *rig, uint16_t port);
 void rig_disconnect(struct rig_client *client);
 /* Bytes as they are; returns when they are out, or the connection has ended. */

@@ -2,6 +2,7 @@
 #include "base/random.h"
 #include "controller/controller.h"
 #include "quorum/quorum.h"
+#include "server/overrides.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,7 +33,7 @@ struct server {
     uint32_t shards;
     struct listener *listeners[LISTENERS_MAX];
     struct admission *admission, *controllers; /* to the brokers' listeners, to the controller's */
-    struct admission_override overrides[ADDRESS_OVERRIDES_MAX]; /* of max.connections.per.ip, as they are now */
+    struct overrides *overrides;
     struct meta_follow *follow;
     struct quorum *quorum;
     struct controller *controller;
@@ -59,12 +60,17 @@ static void all_shards(struct server *server, void (*there)(struct shard *, stru
     }
 }
 
+static void stopped(void *context) {
+    struct server *server = context;
+    server->state = SERVER_STOPPED;
+    if (server->options.on_stopped) server->options.on_stopped(server->options.context, !server->is_unclean, server->why[0] ? server->why : NULL);
+}
+
 static void stores_closed(struct server *server) {
     broker_epoch epoch = server->registration ? registration_epoch(server->registration) : -1;
-    server->state = SERVER_STOPPED;
     log_dirs_close(server->dirs, server->options.files, !server->is_unclean, epoch);
     server->dirs = NULL;
-    if (server->options.on_stopped) server->options.on_stopped(server->options.context, !server->is_unclean, server->why[0] ? server->why : NULL);
+    if (overrides_stop(server->overrides, stopped)) stopped(server); /* a name may still be looked up */
 }
 
 static void store_is_home(struct shard *shard, struct message *message) {
@@ -148,8 +154,8 @@ static uint32_t limit_of(int64_t number) { return number < 0 || number >= INT32_
 static struct admission_limits limits_now(struct server *server, const struct image *image) {
     const struct settings *settings = server->options.settings;
     struct config_view view = {.image = image, .values = settings->values, .broker = settings->node};
-    struct admission_limits limits = {.overrides = server->overrides, .sockets_max = UINT32_MAX};
-    limits.override_count = settings_overrides(config_text(&view, KEY_max_connections_per_ip_overrides, NULL), server->overrides);
+    const struct address_overrides *overrides = overrides_now(server->overrides);
+    struct admission_limits limits = {.overrides = overrides->entries, .override_count = overrides->count, .sockets_max = UINT32_MAX};
     int64_t most = config_number(&view, KEY_max_connections), each = config_number(&view, KEY_max_connections_per_ip);
     int64_t rate = config_number(&view, KEY_max_connection_creation_rate);
     limits.connections_max = limit_of(most);
@@ -184,8 +190,18 @@ static void set_limits(struct server *server, const struct image *image) {
     }
 }
 
+/* Names among them are known by now. */
+static void overrides_changed(void *context) {
+    struct server *server = context;
+    if (server->state < SERVER_CLOSING_QUORUM) set_limits(server, controller_image(server->controller));
+}
+
+static void overrides_wrong(void *context, const char *line) { trace(context, line); }
+
 static void on_image(void *context, const struct image *image) {
     struct server *server = context;
+    struct config_view view = {.image = image, .values = server->options.settings->values, .broker = server->node.id};
+    overrides_set(server->overrides, config_text(&view, KEY_max_connections_per_ip_overrides, NULL));
     set_limits(server, image);
     registration_image(server->registration, image);
 }
@@ -363,8 +379,13 @@ static enum err open_shards(struct server *server) {
 
 static enum err open_listeners(struct server *server, struct text *why) {
     struct config_view view = {.values = server->options.settings->values, .broker = server->node.id};
+    struct overrides_options overrides = {.shard = server->parts[0].shard, .first = &server->options.settings->overrides,
+                                          .text = config_text(&view, KEY_max_connections_per_ip_overrides, NULL),
+                                          .on_change = overrides_changed, .on_trouble = overrides_wrong, .context = server};
+    enum err err = overrides_open(&server->overrides, &overrides);
+    if (err) return err;
     struct admission_limits limits = limits_now(server, NULL);
-    enum err err = admission_open(&server->controllers, server->parts[0].shard, &limits);
+    err = admission_open(&server->controllers, server->parts[0].shard, &limits);
     limits.sockets_max = sockets_max(server);
     if (err || (err = admission_open(&server->admission, server->parts[0].shard, &limits))) return err;
     for (uint32_t i = 0; i < server->node.listener_count; i++) {
@@ -513,6 +534,7 @@ void server_free(struct server *server) {
     }
     admission_close(server->admission);
     admission_close(server->controllers);
+    overrides_free(server->overrides);
     shard_group_close(server->group);
     pool_free(server->pool, server, sizeof *server);
 }

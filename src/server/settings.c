@@ -128,8 +128,7 @@ static struct broker_listener *listener_named(struct settings *out, struct span 
     return NULL;
 }
 
-/* Where to listen: an address, or a name, looked up as Kafka does; IPv4 before IPv6. Before the node has started: it may wait. */
-static bool resolve(const char *host, uint16_t port, struct io_address *out) {
+bool settings_resolve(const char *host, uint16_t port, struct io_address *out) {
     char text[320];
     if (!host[0]) host = "0.0.0.0";
     if (strcmp(host, "localhost") == 0) host = "127.0.0.1";
@@ -187,7 +186,7 @@ static bool read_listener(struct reading *reading, const struct endpoint *endpoi
         return fail(reading, KEY_listeners, "a name is too long");
     listener->port = (uint16_t)endpoint->port;
     if (port_is_taken(out, listener)) return fail(reading, KEY_listeners, "two listeners have the same port");
-    if (!resolve(listener->host, listener->port, &listener->address)) return fail(reading, KEY_listeners, "a host to listen on leads to no address: an address of this machine is wanted, a name that leads to one, or nothing for all");
+    if (!settings_resolve(listener->host, listener->port, &listener->address)) return fail(reading, KEY_listeners, "a host to listen on leads to no address: an address of this machine is wanted, a name that leads to one, or nothing for all");
     listener->is_controller = is_named(config_text(&reading->view, KEY_controller_listener_names, NULL), endpoint->name);
     return true;
 }
@@ -206,6 +205,10 @@ static bool read_advertised(struct reading *reading, uint32_t *told) {
         listener->port = (uint16_t)endpoint.port;
         *told |= 1u << (listener - out->listeners);
     }
+    /* Without advertised.listeners clients are told what listeners says. "[::]" passes there, as in Kafka. */
+    for (uint32_t i = 0; i < out->listener_count && *told == 0; i++)
+        if (!out->listeners[i].is_controller && strcmp(out->listeners[i].host, "0.0.0.0") == 0)
+            return fail(reading, KEY_listeners, "clients cannot connect to 0.0.0.0: advertised.listeners must say by which name or address they reach this broker, or the host be left out for this machine's name");
     return true;
 }
 
@@ -252,38 +255,12 @@ static bool read_listeners(struct reading *reading) {
     return true;
 }
 
-/* address:count, ... The address may be one of IPv6, without brackets: the last colon counts. NULL, or what is wrong. */
-static const char *read_override(struct span item, struct admission_override *out) {
-    const uint8_t *colon = item.size ? memrchr(item.data, ':', item.size) : NULL;
-    int64_t count;
-    char host[64], address[80];
-    struct io_address parsed;
-    if (!colon || !config_parse_integer(span_of(colon + 1, (size_t)(item.data + item.size - colon - 1)), &count) || count < 0 || count > INT32_MAX)
-        return "each override is address:count";
-    if (!copy(host, sizeof host, span_of(item.data, (size_t)(colon - item.data)))) return "an address is too long";
-    if (strcmp(host, "localhost") == 0) snprintf(host, sizeof host, "127.0.0.1");
-    snprintf(address, sizeof address, strchr(host, ':') ? "[%s]:0" : "%s:0", host);
-    if (!io_address_parse(address, &parsed)) return "an override is for an IP address, or for localhost";
-    memcpy(out->ip, parsed.ip, sizeof out->ip);
-    out->connections_max = (uint32_t)count;
-    return NULL;
-}
-
-uint32_t settings_overrides(struct span text, struct admission_override out[ADDRESS_OVERRIDES_MAX]) {
-    uint32_t count = 0;
-    for (struct span item; count < ADDRESS_OVERRIDES_MAX && text.size > 0 && config_list_next(&text, &item);)
-        if (!read_override(item, &out[count])) count++;
-    return count;
-}
-
 static bool read_overrides(struct reading *reading) {
-    struct span rest = config_text(&reading->view, KEY_max_connections_per_ip_overrides, NULL), item;
-    for (uint32_t count = 0; rest.size > 0 && config_list_next(&rest, &item); count++) {
-        struct admission_override override;
-        const char *what = count == ADDRESS_OVERRIDES_MAX ? "too many overrides" : read_override(item, &override);
-        if (what) return fail(reading, KEY_max_connections_per_ip_overrides, what);
-    }
-    return true;
+    char what[OVERRIDE_HOST_MAX + 64];
+    struct text why;
+    text_init(&why, what, sizeof what);
+    return overrides_read(&reading->out->overrides, config_text(&reading->view, KEY_max_connections_per_ip_overrides, NULL), &why) ||
+           fail(reading, KEY_max_connections_per_ip_overrides, what);
 }
 
 static bool read_dirs(struct reading *reading) {

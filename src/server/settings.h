@@ -7,8 +7,7 @@
 #include "broker/broker.h"
 #include "log/log.h"
 #include "meta/meta.h"
-
-enum { ADDRESS_OVERRIDES_MAX = 64 };
+#include "server/overrides.h"
 
 struct settings {
     const struct config_values *values;      /* borrows */
@@ -26,6 +25,7 @@ struct settings {
     char trace_file[LOG_PATH_MAX];           /* empty: the log */
     uint32_t shards;                         /* 0: one for each core */
     uint64_t memory_bytes;                   /* 0: by the machine's */
+    struct address_overrides overrides;      /* max.connections.per.ip.overrides of the file */
     uint64_t disk_reserve_bytes;             /* UINT64_MAX: by the disk's */
     struct io_address http;                  /* moldau.http.listener */
     bool serves_http;
@@ -35,6 +35,6 @@ struct settings {
 /* False: `why` has the sentence. Unknown keys are noted in `warnings` (a line each; may be NULL). */
 must_use bool settings_read(struct settings *out, const struct config_values *values, struct text *why, struct text *warnings);
 
-/* max.connections.per.ip.overrides as it is now, from a text that may have been set at run time: what names no address is
- * left out. Answers how many. */
-uint32_t settings_overrides(struct span text, struct admission_override out[ADDRESS_OVERRIDES_MAX]);
+/* Where to listen, or who is meant: an address, or a name, looked up as Kafka does; IPv4 before IPv6. Before the node has
+ * started: it may wait. */
+bool settings_resolve(const char *host, uint16_t port, struct io_address *out);

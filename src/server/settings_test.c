@@ -97,6 +97,9 @@ TEST(settings_take_what_kafka_takes) {
         "group.consumer.assignors=range,org.apache.kafka.coordinator.group.assignor.UniformAssignor",
         "sasl.mechanism.inter.broker.protocol=PLAIN\nsasl.enabled.mechanisms=PLAIN",
         "early.start.listeners=CONTROLLER",
+        "listeners=PLAINTEXT://0.0.0.0:9092,CONTROLLER://localhost:9093\nadvertised.listeners=PLAINTEXT://h:9092",
+        "listeners=PLAINTEXT://[::]:9092,CONTROLLER://localhost:9093",
+        "listeners=PLAINTEXT://localhost:9092,CONTROLLER://0.0.0.0:9093",
     };
     begin();
     for (size_t i = 0; i < countof(lines); i++)
@@ -111,21 +114,20 @@ TEST(settings_take_what_kafka_takes) {
     end();
 }
 
-/* Limits of connections by address: of IPv4, IPv6 and localhost. */
+/* Limits of connections by address: of IPv4, IPv6 with brackets and without, and of a name, which is looked up; who is named again has
+ * the last. */
 TEST(settings_of_address_limits) {
     begin();
-    assert_true(read_with("max.connections.per.ip.overrides=10.1.2.3:5,::1:6,localhost:0"));
     assert_true(read_with("max.connections.per.ip.overrides="));
-    struct admission_override overrides[ADDRESS_OVERRIDES_MAX];
-    assert_int_equal(settings_overrides(SPAN_LITERAL("10.1.2.3:5,::1:6,localhost:0"), overrides), 3);
-    assert_int_equal(overrides[0].connections_max, 5);
-    assert_int_equal(overrides[0].ip[15], 3);
-    assert_int_equal(overrides[1].connections_max, 6);
-    assert_int_equal(overrides[1].ip[15], 1);
-    assert_int_equal(overrides[2].connections_max, 0);
-    assert_int_equal(settings_overrides((struct span){0}, overrides), 0);
-    assert_int_equal(settings_overrides(SPAN_LITERAL("some.host:5,10.1.2.3:7,x"), overrides), 1); /* set at run time: what names no address is left out */
-    assert_int_equal(overrides[0].connections_max, 7);
+    assert_int_equal(settings.overrides.count, 0);
+    assert_true(read_with("max.connections.per.ip.overrides=10.1.2.3:5,::1:6,localhost:0, [::2]:7,10.1.2.3:8"));
+    static const struct { uint8_t last; uint32_t most; } wanted[] = {{3, 8}, {1, 6}, {1, 0}, {2, 7}};
+    assert_int_equal(settings.overrides.count, countof(wanted));
+    for (size_t i = 0; i < countof(wanted); i++) {
+        assert_int_equal(settings.overrides.entries[i].ip[15], wanted[i].last);
+        assert_int_equal(settings.overrides.entries[i].connections_max, wanted[i].most);
+    }
+    assert_int_equal(settings.overrides.entries[2].ip[12], 127); /* localhost, as IPv4 */
     end();
 }
 
@@ -177,9 +179,11 @@ TEST(settings_refuse_in_one_sentence) {
          "advertised.listeners=PLAINTEXT://0.0.0.0:9092: clients cannot connect to every address at once (0.0.0.0, [::]): a name or an address that they can reach is needed"},
         {"advertised.listeners=OTHER://a:9092", "advertised.listeners=OTHER://a:9092: advertises a listener that is not in listeners"},
         {"advertised.listeners=nonsense", "advertised.listeners=nonsense: each listener is NAME://host:port"},
-        {"max.connections.per.ip.overrides=10.0.0.1", "max.connections.per.ip.overrides=10.0.0.1: each override is address:count"},
-        {"max.connections.per.ip.overrides=10.0.0.1:-1", "max.connections.per.ip.overrides=10.0.0.1:-1: each override is address:count"},
-        {"max.connections.per.ip.overrides=a.b:1", "max.connections.per.ip.overrides=a.b:1: an override is for an IP address, or for localhost"},
+        {"max.connections.per.ip.overrides=10.0.0.1", "max.connections.per.ip.overrides=10.0.0.1: each override is host:count"},
+        {"max.connections.per.ip.overrides=10.0.0.1:-1", "max.connections.per.ip.overrides=10.0.0.1:-1: each override is host:count"},
+        {"max.connections.per.ip.overrides=127.0.0.1:2,a.b.invalid:1", "max.connections.per.ip.overrides=127.0.0.1:2,a.b.invalid:1: the host a.b.invalid leads to no address"},
+        {"listeners=PLAINTEXT://0.0.0.0:9092,CONTROLLER://localhost:9093",
+         "listeners=PLAINTEXT://0.0.0.0:9092,CONTROLLER://localhost:9093: clients cannot connect to 0.0.0.0: advertised.listeners must say by which name or address they reach this broker, or the host be left out for this machine's name"},
         {"moldau.disk.reserve=lots", "moldau.disk.reserve=lots: 2% or a number of bytes"},
         {"moldau.disk.reserve=-1", "moldau.disk.reserve=-1: 2% or a number of bytes"},
     };
