@@ -1,6 +1,8 @@
 /* DeleteRecords: the start of a log moves up, to an offset or (-1) to the high watermark; what lies before it is gone for
  * readers at once, whole segments of it soon after. The answer waits until the new start is safe on disk: what a client was
- * told is deleted never comes back. A topic that is only compacted keeps what it has.
+ * told is deleted never comes back. Where the disk takes longer for that than the request may, its partition is answered with
+ * REQUEST_TIMED_OUT and the low watermark of before, and the start gets safe later. A topic that is only compacted keeps what it
+ * has.
  */
 #include "broker/broker.h"
 #include "broker/handlers.h"
@@ -9,10 +11,22 @@
 #include "broker/partition_calls.h"
 #include "broker/topic.h"
 
+/* Kafka writes its file behind the answer, and a request that may take no time at all succeeds where nobody follows. So the disk
+ * has so long at least. */
+enum { FILING_MS_MIN = 1000 };
+
 struct delete_call {
     struct partition_call call;
-    struct log_wait filing;
     log_offset offset, low_watermark;
+    time_ms timeout_ms;
+};
+/* The wait for the file: it outlives the request that did not wait for its end. */
+struct filing {
+    struct log_wait wait;
+    struct timer timer;
+    struct shard *shard;
+    struct delete_call *entry;  /* NULL: answered */
+    log_offset target;
 };
 struct delete_work {
     struct partition_calls calls;
@@ -23,9 +37,40 @@ typedef struct delete_records_response_delete_records_topic_result topic_result;
 typedef struct delete_records_response_delete_records_partition_result partition_result;
 
 static void start_is_filed(struct log_wait *wait, enum err err) {
-    struct delete_call *entry = container_of(wait, struct delete_call, filing);
-    entry->call.error = partition_log_error(err);
+    struct filing *filing = container_of(wait, struct filing, wait);
+    struct delete_call *entry = filing->entry;
+    timer_cancel(filing->shard, &filing->timer);
+    if (entry) {
+        entry->call.error = partition_log_error(err);
+        entry->low_watermark = filing->target;
+        partition_call_end(&entry->call);
+    }
+    pool_free(filing->shard->pool, filing, sizeof *filing);
+}
+
+static void filing_is_late(struct timer *timer) {
+    struct filing *filing = container_of(timer, struct filing, timer);
+    struct delete_call *entry = filing->entry;
+    filing->entry = NULL;
+    entry->call.error = KAFKA_REQUEST_TIMED_OUT;
     partition_call_end(&entry->call);
+}
+
+/* The start has moved: KAFKA_NONE, or an error, or the call waits. */
+static enum kafka_error wait_for_file(struct delete_call *entry, struct filing *filing) {
+    struct shard *shard = filing->shard;
+    *filing = (struct filing){.shard = shard, .entry = entry, .target = log_start(entry->call.partition->log), .wait.done = start_is_filed};
+    enum err err = ERR_NO_MEMORY;
+    if (timer_set(shard, &filing->timer, shard_now(shard) + entry->timeout_ms * NS_PER_MS, filing_is_late))
+        err = log_start_flush(entry->call.partition->log, &filing->wait);
+    if (err == ERR_AGAIN) {
+        partition_call_wait(&entry->call);
+        return KAFKA_NONE;
+    }
+    timer_cancel(shard, &filing->timer);
+    entry->low_watermark = filing->target;
+    pool_free(shard->pool, filing, sizeof *filing);
+    return partition_log_error(err);
 }
 
 static void delete_records(struct partition_call *call) {
@@ -41,13 +86,22 @@ static void delete_records(struct partition_call *call) {
         call->error = KAFKA_OFFSET_OUT_OF_RANGE;
         return;
     }
+    struct shard *shard = partition->broker->shard;
+    struct filing *filing = POOL_NEW(shard->pool, struct filing);
+    if (!filing) {
+        call->error = partition_log_error(ERR_NO_MEMORY);
+        return;
+    }
+    filing->shard = shard;
+    /* With the followers' starts in view, once there are any, the low watermark is the smallest of them. */
+    entry->low_watermark = log_start_filed(partition->log);
     enum err err = log_start_set(partition->log, target);
-    /* With the followers' starts in view, once there are any, this is the smallest of them. */
-    entry->low_watermark = log_start(partition->log);
-    entry->filing.done = start_is_filed;
-    if (!err) err = log_start_flush(partition->log, &entry->filing);
-    if (err == ERR_AGAIN) partition_call_wait(call);
-    else call->error = partition_log_error(err);
+    if (err) {
+        call->error = partition_log_error(err);
+        pool_free(shard->pool, filing, sizeof *filing);
+    } else {
+        call->error = wait_for_file(entry, filing);
+    }
 }
 
 static void joined(struct request *request) {
@@ -57,7 +111,7 @@ static void joined(struct request *request) {
         topic_result *topic = &work->response.topics[t];
         for (int32_t p = 0; p < topic->partitions_count; p++, entry++) {
             topic->partitions[p].error_code = (int16_t)entry->call.error;
-            topic->partitions[p].low_watermark = entry->call.error ? -1 : entry->low_watermark;
+            topic->partitions[p].low_watermark = entry->call.error && entry->call.error != KAFKA_REQUEST_TIMED_OUT ? -1 : entry->low_watermark;
         }
     }
     request_reply(request, &work->response);
@@ -120,6 +174,7 @@ over_budget:
 }
 
 void handle_delete_records(struct request *request) {
+    const struct delete_records_request *in = request->in;
     struct delete_work *work = REQUEST_NEW(request, struct delete_work);
     if (!work) return;
     request->work = work;
@@ -134,6 +189,7 @@ void handle_delete_records(struct request *request) {
         const struct image_topic *known = image_topic(request->broker->image, topic->name);
         for (int32_t p = 0; p < topic->partitions_count; p++, entry++) {
             entry->offset = topic->partitions[p].low_watermark;
+            entry->timeout_ms = in->timeout_ms < FILING_MS_MIN ? FILING_MS_MIN : in->timeout_ms;
             if (!known || !image_partition(known, topic->partitions[p].partition_index)) entry->call.error = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
             else if (topic_is_internal(topic->name)) entry->call.error = KAFKA_INVALID_TOPIC_EXCEPTION;
             else if (!partition_calls_add(request, &work->calls, &entry->call, known->id, topic->partitions[p].partition_index, delete_records)) return;

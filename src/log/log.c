@@ -515,6 +515,7 @@ struct uuid log_topic_id(const struct log *log) { return log->topic_id; }
 struct log_dir *log_dir_of(const struct log *log) { return log->dir; }
 const struct log_report *log_report(const struct log *log) { return &log->last_report; }
 log_offset log_start(const struct log *log) { return log->start; }
+log_offset log_start_filed(const struct log *log) { return log->start_filed < log->start ? log->start_filed : log->start; }
 log_offset log_end(const struct log *log) { return log->end; }
 log_offset log_written(const struct log *log) { return log->written; }
 log_offset log_flushed(const struct log *log) { return log->flushed; }

@@ -273,6 +273,7 @@ const struct log_report *log_report(const struct log *log);
 
 /* These are remembered while the log is closed; before the first opening they are what the checkpoints said (end: -1). */
 log_offset log_start(const struct log *log);
+log_offset log_start_filed(const struct log *log);  /* the start, as far as it is safe on disk */
 log_offset log_end(const struct log *log);              /* LEO */
 log_offset log_written(const struct log *log);
 log_offset log_flushed(const struct log *log);

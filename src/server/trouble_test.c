@@ -97,6 +97,62 @@ TEST(node_one_log_fails_alone) {
     }
 }
 
+static struct delete_records_response_delete_records_partition_result deleted(struct rig_client *client, log_offset offset, int32_t timeout_ms) {
+    struct delete_records_request request;
+    struct delete_records_request_delete_records_topic topic;
+    struct delete_records_request_delete_records_partition partition;
+    delete_records_request_init(&request);
+    delete_records_request_delete_records_topic_init(&topic);
+    delete_records_request_delete_records_partition_init(&partition);
+    request.topics = &topic, request.topics_count = 1;
+    request.timeout_ms = timeout_ms;
+    topic.name = SPAN_LITERAL("t");
+    topic.partitions = &partition, topic.partitions_count = 1;
+    partition.offset = offset;
+    const struct delete_records_response *answer = rig_ask(client, API_DELETE_RECORDS, 2, &request);
+    assert_non_null(answer);
+    return answer->topics[0].partitions[0];
+}
+
+/* DeleteRecords while each operation of the disk takes 20 s: answered in the request's time with REQUEST_TIMED_OUT and the low
+ * watermark that was safe before, as Apache Kafka answers where a follower does not come along. A request of no time at all still
+ * gives a disk that works its moment. What was not waited for is safe when the disk works again, and a stop copes with it under way. */
+TEST(node_delete_records_waits_for_a_stalled_disk_no_longer_than_it_may) {
+    struct node_rig rig;
+    struct rig_client client;
+    node_rig_open(&rig, 85, 2, "log.retention.ms=-1\n");
+    rig_connect(&client, &rig, RIG_PORT);
+    rig_topic(&client, "t", 1);
+    assert_int_equal(rig_produce(&client, "t", 0, 9, 10, NULL), KAFKA_NONE);
+    struct delete_records_response_delete_records_partition_result got = deleted(&client, 2, 0);
+    assert_int_equal(got.error_code, KAFKA_NONE);
+    assert_int_equal(got.low_watermark, 2);
+    struct sim_timing timing = sim_timing_default();
+    timing.disk_min = 20 * NS_PER_S;
+    sim_host_set_timing(rig.hosts[RIG_NODE], &timing);
+    time_ns begin = io_now(rig.io);
+    for (log_offset offset = 4; offset <= 5; offset++) {
+        got = deleted(&client, offset, 3000);
+        assert_int_equal(got.error_code, KAFKA_REQUEST_TIMED_OUT);
+        assert_int_equal(got.low_watermark, 2);
+    }
+    assert_true(io_now(rig.io) - begin > 6 * NS_PER_S && io_now(rig.io) - begin < 7 * NS_PER_S);
+    timing = sim_timing_default();
+    sim_host_set_timing(rig.hosts[RIG_NODE], &timing);
+    node_rig_for(&rig, 60000);
+    got = deleted(&client, 3, 0); /* nothing is left to wait for */
+    assert_int_equal(got.error_code, KAFKA_NONE);
+    assert_int_equal(got.low_watermark, 5);
+    timing.disk_min = 20 * NS_PER_S;
+    sim_host_set_timing(rig.hosts[RIG_NODE], &timing);
+    assert_int_equal(deleted(&client, 7, 1000).error_code, KAFKA_REQUEST_TIMED_OUT);
+    timing = sim_timing_default();
+    sim_host_set_timing(rig.hosts[RIG_NODE], &timing);
+    rig_disconnect(&client);
+    node_rig_stop(&rig);
+    node_rig_close(&rig);
+}
+
 static void send_silently(struct rig_client *client, const struct slab *slab) {
     struct produce_request request;
     struct produce_request_topic_produce_data topic;
