@@ -70,7 +70,7 @@ static void read_next(struct fetch_share *share) {
         if (!item->partition) {
             item->out->error_code = (int16_t)why;
             if (why == KAFKA_UNKNOWN_TOPIC_OR_PARTITION) item->out->aborted_transactions_count = 0; /* none, not null: as Apache Kafka */
-            item->out->high_watermark = -1;
+            item->out->high_watermark = item->out->last_stable_offset = item->out->log_start_offset = -1;
             item->is_refused = true;
             share->next++;
             continue;

@@ -138,7 +138,7 @@ static bool lead(struct partition *partition, const struct image_partition *stat
     event.become.replicas = infos;
     event.become.count = replicas.count;
     event.become.end = place_of(log_end_position(partition->log));
-    event.become.durable = replica_offset_only(log_durable(partition->log));
+    event.become.durable = place_of(log_durable_position(partition->log));
     event.become.high_watermark = replica_offset_only(log_high_watermark(partition->log));
     event.become.recovering = state->recovery == LEADER_RECOVERING;
     tell_recovered(partition);
@@ -187,6 +187,10 @@ static bool is_out_of_reach(const struct broker *broker, const struct image_topi
 struct partition *partition_get(struct broker *broker, struct uuid topic_id, partition_index index, enum kafka_error *why) {
     struct partition *known = partition_find(broker, topic_id, index);
     if (known) {
+        if (known->is_deleting) { /* asked for just before; what came later does not find the topic */
+            *why = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+            return NULL;
+        }
         try_again(known);
         assign_look(known); /* it may have moved */
         *why = known->unusable;
@@ -266,6 +270,11 @@ enum kafka_error partition_log_error(enum err err) {
     }
 }
 
+/* What a log that is being deleted cannot do any more is told as what it means: the topic is gone. */
+static enum kafka_error error_of(const struct partition *partition, enum err err) {
+    return err && partition->is_deleting ? KAFKA_UNKNOWN_TOPIC_OR_PARTITION : partition_log_error(err);
+}
+
 static enum kafka_error check_epoch(const struct partition *partition, leader_epoch current) {
     if (current == -1 || current == partition->epoch) return KAFKA_NONE; /* anything else below 0 is a stale one */
     return current < partition->epoch ? KAFKA_FENCED_LEADER_EPOCH : KAFKA_UNKNOWN_LEADER_EPOCH;
@@ -293,6 +302,7 @@ void produce_item_woken(struct produce_item *item, enum purgatory_outcome outcom
     struct partition *partition = item->partition;
     struct produce_response_partition_produce_response *out = item->out;
     if (outcome == PURGATORY_TIMEOUT) fail_produce(item, KAFKA_REQUEST_TIMED_OUT);
+    else if (outcome == PURGATORY_CHANGED && partition->is_deleting) fail_produce(item, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
     else if (outcome == PURGATORY_CHANGED) fail_produce(item, partition->unusable ? partition->unusable : KAFKA_NOT_LEADER_OR_FOLLOWER);
     else if (item->acks < 0 && !replica_leader_may_ack(&partition->leader)) fail_produce(item, KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND);
     if (out->error_code == KAFKA_NONE) out->log_start_offset = log_start(partition->log);
@@ -347,7 +357,7 @@ static bool produce_open(struct produce_item *item) {
         out->error_message = SPAN_LITERAL("disk reserve reached");
         return fail_produce(item, KAFKA_KAFKA_STORAGE_ERROR);
     }
-    if (err) return fail_produce(item, partition_log_error(err));
+    if (err) return fail_produce(item, error_of(item->partition, err));
     out->base_offset = appended.base;
     out->log_start_offset = appended.start;
     /* Of a duplicate the first one's time is told, whatever it meant: so does Apache Kafka. */
@@ -379,7 +389,7 @@ static bool produce_open(struct produce_item *item) {
 static void produce_opened(struct log_wait *wait, enum err err) {
     struct produce_item *item = container_of(wait, struct produce_item, opening);
     item->partition->waiting--;
-    bool over = err ? fail_produce(item, partition_log_error(err)) : produce_open(item);
+    bool over = err ? fail_produce(item, error_of(item->partition, err)) : produce_open(item);
     if (over) item->done(item);
 }
 
@@ -393,7 +403,7 @@ bool partition_produce(struct produce_item *item) {
         partition->waiting++;
         return false;
     }
-    return err ? fail_produce(item, partition_log_error(err)) : produce_open(item);
+    return err ? fail_produce(item, error_of(item->partition, err)) : produce_open(item);
 }
 
 enum kafka_error partition_lead(struct partition *partition) {
@@ -461,7 +471,7 @@ static bool fetch_finish(struct fetch_item *item) {
 
 static void aborted_done(struct log_aborted_list *list, enum err err) {
     struct fetch_item *item = container_of(list, struct fetch_item, aborted);
-    if (err) fail_fetch(item, partition_log_error(err));
+    if (err) fail_fetch(item, error_of(item->partition, err));
     else fetch_finish(item);
     item->done(item);
 }
@@ -476,7 +486,7 @@ static bool fetch_was_read(struct fetch_item *item) {
                                               .arena = item->arena, .done = aborted_done};
     enum err err = log_aborted_list(&item->aborted);
     if (err == ERR_AGAIN) return false;
-    return err ? fail_fetch(item, partition_log_error(err)) : fetch_finish(item);
+    return err ? fail_fetch(item, error_of(item->partition, err)) : fetch_finish(item);
 }
 
 /* Damage on the disk is not handed out: the client is told, and so is the operator. Everything else of the log is served. */
@@ -487,7 +497,7 @@ static bool fail_read(struct fetch_item *item, enum err err) {
         broker_trace(partition->broker, "partition %.*s-%d: the batch at offset %lld is damaged on disk and is not served", (int)partition->topic->name.size,
                      (const char *)partition->topic->name.data, partition->index, (long long)item->from);
     }
-    return fail_fetch(item, partition_log_error(err));
+    return fail_fetch(item, error_of(item->partition, err));
 }
 
 static void read_done(struct log_read *read, enum err err) {
@@ -534,7 +544,8 @@ static bool fetch_open(struct fetch_item *item) {
     if (item->from >= bound) { /* at the end: nothing, for now; also beyond the high watermark, which is no error */
         struct log_position end = log_end_position(partition->log);
         item->read.position = end;
-        item->at = item->from == end.offset ? place_of(end) : replica_offset_only(item->from);
+        struct replica_offset known = partition->leader.high_watermark;
+        item->at = item->from == end.offset ? place_of(end) : item->from == known.offset ? known : replica_offset_only(item->from);
         return fetch_finish(item);
     }
     if (item->bytes_are_negative) return fail_without_ends(item, KAFKA_INVALID_REQUEST);
@@ -549,7 +560,7 @@ static bool fetch_open(struct fetch_item *item) {
 static void fetch_opened(struct log_wait *wait, enum err err) {
     struct fetch_item *item = container_of(wait, struct fetch_item, opening);
     item->partition->waiting--;
-    bool over = err ? fail_fetch(item, partition_log_error(err)) : fetch_open(item);
+    bool over = err ? fail_fetch(item, error_of(item->partition, err)) : fetch_open(item);
     if (over) item->done(item);
 }
 
@@ -558,12 +569,14 @@ bool partition_fetch(struct fetch_item *item) {
     item->partition->broker->topics_total.fetches++;
     item->opening.done = fetch_opened;
     item->is_refused = false;
+    /* An earlier pass may have told the ends of a partition that is gone by now. */
+    item->out->high_watermark = item->out->last_stable_offset = item->out->log_start_offset = -1;
     enum err err = log_open(item->partition->log, &item->opening);
     if (err == ERR_AGAIN) {
         item->partition->waiting++;
         return false;
     }
-    return err ? fail_fetch(item, partition_log_error(err)) : fetch_open(item);
+    return err ? fail_fetch(item, error_of(item->partition, err)) : fetch_open(item);
 }
 
 /* ---- Offsets ----------------------------------------------------------------------------------------------------- */
@@ -582,7 +595,7 @@ static bool offset_finish(struct offset_item *item) {
 
 static void lookup_done(struct log_lookup *lookup, enum err err) {
     struct offset_item *item = container_of(lookup, struct offset_item, lookup);
-    if (err) fail_offset(item, partition_log_error(err));
+    if (err) fail_offset(item, error_of(item->partition, err));
     else offset_finish(item);
     item->done(item);
 }
@@ -608,13 +621,13 @@ static bool offset_open(struct offset_item *item) {
     enum err err = log_lookup(&item->lookup);
     if (err == ERR_AGAIN) return false;
     if (err == ERR_NONE && item->timestamp == LOG_TIME_LATEST) item->lookup.epoch = partition->epoch;
-    return err ? fail_offset(item, partition_log_error(err)) : offset_finish(item);
+    return err ? fail_offset(item, error_of(item->partition, err)) : offset_finish(item);
 }
 
 static void offset_opened(struct log_wait *wait, enum err err) {
     struct offset_item *item = container_of(wait, struct offset_item, opening);
     item->partition->waiting--;
-    bool over = err ? fail_offset(item, partition_log_error(err)) : offset_open(item);
+    bool over = err ? fail_offset(item, error_of(item->partition, err)) : offset_open(item);
     if (over) item->done(item);
 }
 
@@ -627,7 +640,7 @@ bool partition_offset(struct offset_item *item) {
         item->partition->waiting++;
         return false;
     }
-    return err ? fail_offset(item, partition_log_error(err)) : offset_open(item);
+    return err ? fail_offset(item, error_of(item->partition, err)) : offset_open(item);
 }
 
 /* ---- What the turn's end does for partitions whose ends moved ------------------------------------------------------ */
@@ -635,7 +648,7 @@ bool partition_offset(struct offset_item *item) {
 void partition_settle(struct partition *partition) {
     if (partition->unusable || partition->epoch < 0 || log_state(partition->log) != LOG_OPEN) return;
     struct replica_event event = {.type = REPLICA_DURABLE};
-    event.durable.end = replica_offset_only(log_durable(partition->log));
+    event.durable.end = place_of(log_durable_position(partition->log));
     step(partition, &event);
     purgatory_offset_moved(&partition->place, LINE_DURABLE, log_durable(partition->log));
     purgatory_offset_moved(&partition->place, LINE_HIGH_WATERMARK, partition->leader.high_watermark.offset);

@@ -81,6 +81,7 @@ static void round_end(struct round *round) {
     bool synced = round->wants_sync && !err;
     if (synced) {
         log->flushed = round->sync_end;
+        body->flushed_at = round->sync_at;
         body->unflushed_since_ms = log->flushed < log->written ? io_wall(log->store->shard->io) : -1;
     }
     body->round = NULL;
@@ -134,6 +135,7 @@ static void collect_syncs(struct round *round) {
     uint32_t i = 0;
     round->sync_count = 0;
     round->sync_end = log->written;
+    round->sync_at = body->written_at;
     if (!log_segment_of(log, log->flushed, &i)) i = 0;
     if (i > 0) i--; /* flushed may be the very end of the one before */
     for (; i < body->count; i++) {
@@ -233,6 +235,7 @@ static void write_done(struct io_op *op) {
     struct list *at = round->first;
     for (uint32_t i = 0; i < round->entries; i++, at = at->next) tail_written(LIST_ITEM(at, struct tail_entry, node));
     log->written = round->end;
+    body->written_at = (struct log_position){round->end, round->segment->base, (int64_t)round->segment->written};
     if (body->unflushed_since_ms < 0) {
         body->unflushed_since_ms = io_wall(log->store->shard->io);
         if (log->config.flush_ms < INT64_MAX) store_arm_second(log->store);

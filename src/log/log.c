@@ -532,6 +532,17 @@ struct log_position log_end_position(const struct log *log) {
     return (struct log_position){log->end, active->base, (int64_t)active->size};
 }
 
+/* Ends of rounds are remembered with their places. What moved otherwise (a checkpoint, flush.messages above 1) is not: then only
+ * the offset is known. */
+struct log_position log_durable_position(const struct log *log) {
+    log_offset durable = log_durable(log);
+    const struct log_body *body = log->body;
+    if (durable == log->end) return log_end_position(log);
+    if (body && body->written_at.offset == durable) return body->written_at;
+    if (body && body->flushed_at.offset == durable) return body->flushed_at;
+    return (struct log_position){durable, -1, -1};
+}
+
 int64_t log_position_bytes_between(const struct log *log, const struct log_position *from, const struct log_position *to) {
     if (from->segment_base < 0 || from->segment_base != to->segment_base) return -1;
     return to->position - from->position;

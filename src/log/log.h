@@ -289,6 +289,7 @@ struct log_position {
     int64_t position;                /* in the segment's file        */
 };
 struct log_position log_end_position(const struct log *log);
+struct log_position log_durable_position(const struct log *log);
 int64_t log_position_bytes_between(const struct log *log, const struct log_position *from, const struct log_position *to); /* -1: not on one segment */
 
 /* For these the log must be open. */

@@ -58,6 +58,7 @@ static void take_body(struct log *log, struct open_job *open) {
     log->topic_id = open->topic_id;
     producer_budget_set(body->producers, &store->producers); /* the recovery counted them for itself */
     log->end = log->written = log->flushed = body->end;
+    body->written_at = body->flushed_at = (struct log_position){-1, -1, -1};
     log->opened_once = true;
     log->durable_told = body->end;
     log->create = log->may_be_stray = false;

@@ -85,6 +85,7 @@ struct round {
     uint32_t sync_count, pending, entries;
     log_offset end;               /* the log's end when all of it is written */
     log_offset sync_end;          /* flushed up to here when all syncs are done */
+    struct log_position sync_at;  /* where that is, if it is known              */
     bool wants_sync;
     bool in_batch;                /* of so many files in one turn that they are synced together */
     enum err err;
@@ -112,6 +113,7 @@ struct log_body {
     uint64_t sealed_bytes;        /* sizes of all but the active one         */
     struct list tail;             /* entries, oldest first                   */
     struct list *unwritten;       /* the first that is in no round yet; the list itself: none */
+    struct log_position written_at, flushed_at; /* where rounds have ended; an offset of -1: none did */
     uint32_t tail_count, queued;  /* entries; those that are not written     */
     struct round *round;          /* in flight                               */
     uint32_t reads;               /* log_read, log_lookup, ... in progress: files and segments stay */

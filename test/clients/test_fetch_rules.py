@@ -1,4 +1,7 @@
 """What a Fetch gives and says beside the records. The expectations are Apache Kafka 4.4's answers to the same bytes."""
+import threading
+import time
+
 import pytest
 
 from batches import batch
@@ -104,3 +107,60 @@ def test_a_session_of_ids_remembers_the_name(connection, topic):
             break
     assert errors == [INCONSISTENT_TOPIC_ID]
     assert ask(0, 0, [{"TopicId": old, "Partitions": parts}])[1] == [UNKNOWN_TOPIC_ID]
+
+
+class Waiting:
+    """A Fetch from a connection of its own, sent at once; `answer` waits for it."""
+
+    def __init__(self, node, topic, topic_id=None, offset=0, bytes_min=1, wait_ms=5000):
+        self.connection = Connection(node.port)
+        self.began = time.monotonic()
+        self.result = None
+        name = {"Topic": topic} if topic_id is None else {"TopicId": topic_id}
+        part = {"Partition": 0, "CurrentLeaderEpoch": -1, "FetchOffset": offset, "PartitionMaxBytes": 1 << 20}
+
+        def ask():
+            answer = self.connection.ask("Fetch", 12 if topic_id is None else 16, MaxWaitMs=wait_ms, MinBytes=bytes_min, MaxBytes=1 << 20,
+                                         SessionEpoch=-1, Topics=[{**name, "Partitions": [part]}])
+            self.result = answer["Responses"][0]["Partitions"][0], time.monotonic() - self.began
+        self.thread = threading.Thread(target=ask)
+        self.thread.start()
+        time.sleep(0.3)
+
+    def answer(self):
+        self.thread.join(20)
+        self.connection.close()
+        return self.result
+
+
+@pytest.mark.parametrize("begins", ["new", "read", "written"])
+def test_min_bytes_are_waited_for_while_records_come(node, connection, topic, begins):
+    """A Fetch that wants 20,000 bytes, and 15 batches of 2,000 one after the other: the answer is there with the tenth, not
+    with the second, whose bytes are on their way to the disk when the first one's place is asked for."""
+    create(connection, topic)
+    if begins == "read":
+        fetch(connection, 1 << 20, (topic, 0, 1 << 20))
+    if begins == "written":
+        assert produce(connection, topic, batch([b"first"]))["ErrorCode"] == NONE
+    waiting = Waiting(node, topic, bytes_min=20000)
+    for _ in range(15):
+        assert produce(connection, topic, batch([b"x" * 2000]))["ErrorCode"] == NONE
+    part, seconds = waiting.answer()
+    assert 20000 <= len(part["Records"]) <= 2100 * 15 and seconds < 4
+    waiting = Waiting(node, topic, bytes_min=200000, wait_ms=1000)
+    part, seconds = waiting.answer()
+    assert len(part["Records"]) > 15 * 2000 and seconds >= 1
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_a_fetch_that_waits_is_told_that_the_topic_is_gone(node, connection, topic, by_id):
+    """A topic is deleted while a Fetch waits at its end: answered at once, with the error of a topic that does not exist, and
+    with no ends."""
+    create(connection, topic)
+    topic_id = connection.ask("Metadata", 12, Topics=[{"Name": topic}])["Topics"][0]["TopicId"]
+    assert produce(connection, topic, batch([b"x"]))["ErrorCode"] == NONE
+    waiting = Waiting(node, topic, topic_id if by_id else None, offset=1)
+    connection.ask("DeleteTopics", 5, TopicNames=[topic], TimeoutMs=5000)
+    part, seconds = waiting.answer()
+    assert part["ErrorCode"] == UNKNOWN_TOPIC_OR_PARTITION and seconds < 3
+    assert (part["HighWatermark"], part["LastStableOffset"], part["LogStartOffset"]) == (-1, -1, -1)
