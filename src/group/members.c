@@ -265,11 +265,14 @@ bool group_is_subscribed(struct group_machine *machine, const struct group *grou
     MAP_EACH(node, &group->members) {
         const struct member *member = MAP_EACH_ITEM(node, struct member, by_id);
         struct span metadata = member_metadata(member, group->protocol);
-        struct wire_framed framed;
         struct consumer_protocol_subscription subscription;
         arena_reset(&machine->scratch);
-        if (!metadata.data || wire_versioned_open(&consumer_protocol_subscription_message, metadata, &framed) ||
-            wire_framed_decode(&framed, &subscription, &machine->scratch)) return true;
+        if (!metadata.data || metadata.size < 2) return true;
+        /* As version 0, whatever it is, as Apache Kafka does: the topics come first in all of them, and there are clients that
+         * say version 1 and leave out what it has behind. */
+        struct wire_framed framed = {.message = &consumer_protocol_subscription_message, .version = 0, .is_newer = true,
+                                     .body = span_of(metadata.data + 2, metadata.size - 2)};
+        if (wire_framed_decode(&framed, &subscription, &machine->scratch)) return true;
         for (int32_t i = 0; i < subscription.topics_count; i++)
             if (span_equal(subscription.topics[i], topic)) return true;
     }

@@ -119,6 +119,24 @@ def test_offsets_of_a_group_that_does_not_let_go(connection, topic):
     assert committed(connection, topic) == {}
 
 
+@pytest.mark.parametrize("version, behind", [(0, b""), (1, b"\0\0\0\0"), (1, b""), (9, b"\0\0\0\0" * 3), (-1, b"")])
+def test_what_members_read_is_known_from_the_start_of_what_they_say(connection, topic, version, behind):
+    """A subscription's topics come first in every version. Some clients say version 1 and leave out what it has behind them:
+    the topic that is not read lets its offset go, as with Apache Kafka."""
+    create(connection, topic)
+    other, name = topic + "-other", topic.encode()
+    create(connection, other)
+    said = struct.pack(">hih", version, 1, len(name)) + name + struct.pack(">i", 0) + behind
+    asked = {"GroupId": topic, "SessionTimeoutMs": 10000, "RebalanceTimeoutMs": 10000, "ProtocolType": "consumer", "Protocols": [{"Name": "range", "Metadata": said}]}
+    answer = connection.ask("JoinGroup", 4, **asked)
+    if answer["ErrorCode"] == 79:  # MEMBER_ID_REQUIRED
+        answer = connection.ask("JoinGroup", 4, MemberId=answer["MemberId"], **asked)
+    member = answer["MemberId"]
+    assert connection.ask("SyncGroup", 3, GroupId=topic, GenerationId=answer["GenerationId"], MemberId=member, Assignments=[{"MemberId": member, "Assignment": b""}])["ErrorCode"] == NONE
+    answer = connection.ask("OffsetDelete", 0, GroupId=topic, Topics=[{"Name": t, "Partitions": [{"PartitionIndex": 0}]} for t in (topic, other)])
+    assert [t["Partitions"][0]["ErrorCode"] for t in answer["Topics"]] == [GROUP_SUBSCRIBED_TO_TOPIC, NONE]
+
+
 def test_what_was_deleted_stays_so_after_a_kill(own_node):
     """The tombstones are as durable as what they delete."""
     connection = Connection(own_node.port)
