@@ -84,16 +84,32 @@ static void read_over(struct coordinator *coordinator, enum err err, struct span
 
 static void coordinator_progress(struct coordinator *coordinator);
 
+static void coordinator_free(struct coordinator *coordinator) {
+    chain_clear(&coordinator->read.chain);
+    arena_destroy(&coordinator->read.arena);
+    pool_free(coordinator->broker->shard->pool, coordinator, sizeof *coordinator);
+}
+
+/* What was under way when the coordinators were closed has come back: the last of this one can go. */
+static bool was_closed(struct coordinator *coordinator) {
+    if (coordinator->coord) return false;
+    coordinator_free(coordinator);
+    return true;
+}
+
 static void file_read(struct io_op *op) {
     struct coordinator *coordinator = container_of(op, struct coordinator, read.op);
+    struct pool *pool = coordinator->broker->shard->pool;
     enum err err = op->result < 0 ? err_from_errno((long)op->result) : ERR_NONE;
+    struct span bytes = span_of(coordinator->read.buffer, err ? 0 : (size_t)op->result);
     void *buffer = coordinator->read.buffer;
-    size_t bytes = coordinator->read.bytes;
+    size_t size = coordinator->read.bytes;
     coordinator->read.buffer = NULL;
     chain_clear(&coordinator->read.chain);
-    read_over(coordinator, err, span_of(buffer, err ? 0 : (size_t)op->result));
-    pool_free(coordinator->broker->shard->pool, buffer, bytes);
-    coordinator_progress(coordinator);
+    bool is_closed = was_closed(coordinator);
+    if (!is_closed) read_over(coordinator, err, bytes);
+    pool_free(pool, buffer, size);
+    if (!is_closed) coordinator_progress(coordinator);
 }
 
 static void was_read(struct coordinator *coordinator, enum err err) {
@@ -127,6 +143,7 @@ static void was_read(struct coordinator *coordinator, enum err err) {
 
 static void log_read_done(struct log_read *read, enum err err) {
     struct coordinator *coordinator = container_of(read, struct coordinator, read.log);
+    if (was_closed(coordinator)) return;
     was_read(coordinator, err);
     coordinator_progress(coordinator);
 }
@@ -253,6 +270,7 @@ static void log_is_open(struct coordinator *coordinator, enum err err) {
 static void log_opened(struct log_wait *wait, enum err err) {
     struct coordinator *coordinator = container_of(wait, struct coordinator, opening);
     coordinator->is_opening = false;
+    if (was_closed(coordinator)) return;
     log_is_open(coordinator, err);
 }
 
@@ -329,10 +347,8 @@ static struct coordinator *get(struct coordinators *all, partition_index index, 
     *why = KAFKA_NOT_COORDINATOR;
     if (!broker_topic_id(broker, OFFSETS_TOPIC, &topic_id)) return NULL;
     struct partition *partition = partition_get(broker, topic_id, index, why);
-    if (!partition) {
-        *why = KAFKA_NOT_COORDINATOR;
-        return NULL;
-    }
+    *why = KAFKA_NOT_COORDINATOR; /* also of a partition that is there, and that this broker does not lead now */
+    if (!partition) return NULL;
     start(coordinator, partition);
     return coordinator->partition ? coordinator : NULL;
 }
@@ -452,9 +468,8 @@ void coordinators_close(struct coordinators *all) {
         map_remove(&all->by_partition, &coordinator->node);
         coord_close(coordinator->coord);
         group_machine_free(coordinator->machine);
-        chain_clear(&coordinator->read.chain);
-        arena_destroy(&coordinator->read.arena);
-        pool_free(pool, coordinator, sizeof *coordinator);
+        coordinator->coord = NULL;
+        if (!coordinator->read.busy && !coordinator->is_opening) coordinator_free(coordinator);
     }
     map_destroy(&all->by_partition);
     pool_free(pool, all, sizeof *all);
