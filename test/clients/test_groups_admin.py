@@ -119,7 +119,8 @@ def test_offsets_of_a_group_that_does_not_let_go(connection, topic):
     assert committed(connection, topic) == {}
 
 
-@pytest.mark.parametrize("version, behind", [(0, b""), (1, b"\0\0\0\0"), (1, b""), (9, b"\0\0\0\0" * 3), (-1, b"")])
+@pytest.mark.parametrize("version, behind", [(0, b""), (1, b"\0\0\0\0"), (1, b""), (9, b"\0\0\0\0" * 3), (-1, b"")],
+                         ids=["version-0", "whole", "cut", "newer", "below-0"])
 def test_what_members_read_is_known_from_the_start_of_what_they_say(connection, topic, version, behind):
     """A subscription's topics come first in every version. Some clients say version 1 and leave out what it has behind them:
     the topic that is not read lets its offset go, as with Apache Kafka."""
