@@ -79,8 +79,9 @@ static struct image *next_image(struct meta_follow *follow) {
     const struct image *committed = follow->options.committed(follow->options.context);
     /* The controller's version ends with its last record; what is committed behind it may be the quorum's own. A version
      * that ends before that (in the middle of what was decided at once, or of a transaction) says so itself. */
-    bool is_whole = image_position(committed).offset == follow->records_end;
-    return image_at(committed, is_whole ? follow->position : image_position(committed));
+    struct image_position ends = image_position(committed), told = image_position(follow->image);
+    if (ends.offset == follow->records_end) ends = follow->position;
+    return image_at(committed, ends.offset > told.offset ? ends : told); /* what was told behind it had no records */
 }
 
 static void retry_fired(struct timer *timer);
@@ -151,7 +152,6 @@ static void on_snapshot_end(struct quorum_listener *listener, bool ok) {
 static void on_commit(struct quorum_listener *listener, const struct quorum_batch *batch) {
     struct meta_follow *follow = of(listener);
     take(follow, batch);
-    if (batch->count == 0) follow->position.offset = batch->last + 1;
     follow->changed = true;
     turn_end(follow->shard, &follow->hook, turn_ends);
 }
