@@ -14,16 +14,22 @@ MOLDAU = pathlib.Path(os.environ.get("MOLDAU", ROOT / "build" / "moldau"))
 TOOLS = MOLDAU.parent / "bin"
 
 
+PORTS = {"begin": 15000, "end": 30000, "next": random.randrange(15000, 30000)}
+
+
 def free_port():
-    """Below the ephemeral range: a client that dials a killed node's ephemeral port may connect to itself and hold it."""
-    while True:
-        port = random.randrange(15000, 30000)
+    """Below the ephemeral range: a client that dials a killed node's ephemeral port may connect to itself and hold it. Each one once,
+    up to the last: one that was given and is not listened on yet looks free, too."""
+    for _ in range(PORTS["begin"], PORTS["end"]):
+        port = PORTS["next"]
+        PORTS["next"] = port + 1 if port + 1 < PORTS["end"] else PORTS["begin"]
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
                 return port
             except OSError:
                 continue
+    raise AssertionError("every port is taken")
 
 
 class Metrics:
@@ -63,7 +69,7 @@ class Node:
         self.process = subprocess.Popen(
             [MOLDAU, "dev", "--dir", self.folder, "--port", str(self.port), *self.options],
             stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **self.environment})
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with open(self.log, "rb") as text:
                 text.seek(at)
@@ -80,14 +86,14 @@ class Node:
         return re.findall(r"^metrics: (http://\S+)/metrics$", self.log.read_text(errors="replace"), re.M)[-1]
 
     def metrics(self):
-        with urllib.request.urlopen(self.http + "/metrics", timeout=20) as answer:
+        with urllib.request.urlopen(self.http + "/metrics", timeout=60) as answer:
             assert answer.status == 200 and answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
             return Metrics(answer.read().decode())
 
     def stop(self):
         """A clean stop: SIGTERM, exit status 0, soon."""
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(timeout=20) == 0, self.log.read_text(errors="replace")[-3000:]
+        assert self.process.wait(timeout=60) == 0, self.log.read_text(errors="replace")[-3000:]
 
     def kill(self):
         self.process.kill()
@@ -97,9 +103,9 @@ class Node:
         return self.process is not None and self.process.poll() is None
 
 
-def run(*command, input=None, timeout=60, check=True):
+def run(*command, input=None, timeout=120, check=True, env=None):
     """Runs a tool; answers its output. Text in, text out."""
-    done = subprocess.run([str(word) for word in command], input=input, capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run([str(word) for word in command], input=input, capture_output=True, text=True, timeout=timeout, env=env)
     if check:
         assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

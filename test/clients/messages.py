@@ -238,7 +238,7 @@ class Connection:
     """One connection; a request, then its answer."""
 
     def __init__(self, port, client="test"):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.client = client
         self.correlation = 0
 

@@ -29,7 +29,7 @@ def read(address, topic):
     return found
 
 
-def until(what, seconds=20):
+def until(what, seconds=60):
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it never came about"

@@ -20,7 +20,7 @@ def described(tmp_path):
     run(MOLDAU, "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", file)
     with open(tmp_path / "log", "wb") as log:
         process = subprocess.Popen([MOLDAU, "server", file], stdout=log, stderr=log)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while b"ready" not in (tmp_path / "log").read_bytes():
         assert time.monotonic() < deadline and process.poll() is None, (tmp_path / "log").read_text()
         time.sleep(0.02)

@@ -53,7 +53,7 @@ def create(admin, topic, **config):
         future.result(10)
 
 
-def until(what, seconds=5):
+def until(what, seconds=30):
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not come about"
@@ -63,9 +63,9 @@ def until(what, seconds=5):
 def produce(node, topic, value, **config):
     """The error's name, or None."""
     said = []
-    producer = Producer({"bootstrap.servers": node.address, "message.timeout.ms": 5000, "message.max.bytes": 4000000, **config})
+    producer = Producer({"bootstrap.servers": node.address, "message.timeout.ms": 30000, "message.max.bytes": 4000000, **config})
     producer.produce(topic, value, on_delivery=lambda error, message: said.append(error))
-    producer.flush(10)
+    producer.flush(60)
     return said[0].name() if said[0] else None
 
 

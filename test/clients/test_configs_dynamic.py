@@ -30,7 +30,7 @@ def stored(node, topic):
 
 def produce_raw(node, topic, data):
     connection = Connection(node.port)
-    answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=5000, TopicData=[{"Name": topic, "PartitionData": [{"Index": 0, "Records": data}]}])
+    answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=30000, TopicData=[{"Name": topic, "PartitionData": [{"Index": 0, "Records": data}]}])
     connection.close()
     return answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"]
 

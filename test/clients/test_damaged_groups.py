@@ -49,7 +49,7 @@ def stopped(tmp_path):
     node = Node(tmp_path / "data", ["--override", f"offsets.topic.num.partitions={PARTITIONS}"]).start()
     connection = Connection(node.port)
     connection.ask("CreateTopics", 7, Topics=[{"Name": "t", "NumPartitions": 1, "ReplicationFactor": 1}])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(c["ErrorCode"] for c in connection.ask("FindCoordinator", 4, KeyType=0, CoordinatorKeys=ALL)["Coordinators"]):
         assert time.monotonic() < deadline
         time.sleep(0.05)

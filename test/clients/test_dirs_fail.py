@@ -27,7 +27,7 @@ def three(tmp_path):
 
 
 def produce(connection, partition, value, version=9):
-    answer = connection.ask("Produce", version, Acks=-1, TimeoutMs=5000, TopicData=[
+    answer = connection.ask("Produce", version, Acks=-1, TimeoutMs=30000, TopicData=[
         {"Name": "t", "PartitionData": [{"Index": partition, "Records": batch([value])}]}])
     return answer["Responses"][0]["PartitionResponses"][0]
 
@@ -53,7 +53,7 @@ def states(connection):
     return {p["PartitionIndex"]: p for p in answer["Topics"][0]["Partitions"]}
 
 
-def eventually(what, seconds=15):
+def eventually(what, seconds=60):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if what():
@@ -114,7 +114,7 @@ def test_one_directory_dies_and_comes_back(three):
     made = connection.ask("CreateTopics", 7, Topics=[{"Name": "new", "NumPartitions": 4, "ReplicationFactor": 1}])
     assert made["Topics"][0]["ErrorCode"] == NONE
     for partition in range(4):
-        answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=5000, TopicData=[
+        answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=30000, TopicData=[
             {"Name": "new", "PartitionData": [{"Index": partition, "Records": batch([b"x"])}]}])
         assert answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"] == NONE
     three.stop()  # clean, though a directory is gone

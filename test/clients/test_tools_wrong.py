@@ -1,5 +1,6 @@
 """What Kafka's tools refuse or wait for, and the less common things that they take: in ours the same, with the same exit status."""
 import json
+import os
 import struct
 import time
 
@@ -38,7 +39,8 @@ def test_nothing_is_deleted_when_two_are_named(node, topic):
 def test_servers_that_cannot_be_are_told_at_once(name, words, servers, said):
     """A console tool once waited for ever for a host that does not exist."""
     began = time.monotonic()
-    done = tool(name, *words, "--bootstrap-server", servers)
+    # Name servers that do not answer are not what is shown here: each is asked once, for a second.
+    done = tool(name, *words, "--bootstrap-server", servers, env={**os.environ, "RES_OPTIONS": "timeout:1 attempts:1"})
     assert time.monotonic() - began < 10
     assert said in done.stderr.splitlines(), done
     assert done.returncode == (0 if name == "consumer-groups" else 1)
