@@ -39,10 +39,21 @@ scraper() { # scrapes as fast as it may, until the others are through
   done
   [ $round -gt 2 ]
 }
+lister() { # asks for all there is, which is so much that an offload thread answers (broker/apart.h)
+  local end=$((SECONDS + seconds)) round=0
+  while [ $SECONDS -lt $end ]; do
+    [ "$(timeout 30 kcat -q -b "127.0.0.1:$port" -L | grep -c 'partition ')" -ge 600 ] || return 1
+    round=$((round + 1))
+  done
+  [ $round -gt 2 ]
+}
+timeout 60 "$program" topics --bootstrap-server "127.0.0.1:$port" --create --topic many --partitions 600 >/dev/null && status=0 || status=1
+ok "a topic of many partitions is made" "$status"
 workers=()
 for n in 1 2 3; do producer "$n" & workers+=($!); done
 for n in 1 1 2; do member "$n" & workers+=($!); done
 scraper & workers+=($!)
+lister & workers+=($!)
 for worker in "${workers[@]}"; do wait "$worker" && status=0 || status=1; ok "a client serves its time" "$status"; done
 for n in 1 2 3; do
   got=$(timeout 60 kcat -q -b "127.0.0.1:$port" -C -t "t$n" -o beginning -e 2>/dev/null | sort -u | wc -l)

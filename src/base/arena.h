@@ -21,6 +21,10 @@ void arena_init_travelling(struct arena *arena, struct pool *pool, size_t limit_
 void arena_reset(struct arena *arena);   /* keeps one chunk for the next use */
 void arena_destroy(struct arena *arena); /* the arena may be initialised again */
 
+/* From here on on another thread than the pool's, or back on that one: what it has taken goes with it. */
+static inline void arena_goes(struct arena *arena) { arena->travels = true; }
+static inline void arena_is_back(struct arena *arena) { arena->travels = false; }
+
 /* Zeroed, aligned for any type. NULL: over budget. */
 must_use void *arena_alloc(struct arena *arena, size_t bytes);
 must_use void *arena_copy(struct arena *arena, const void *source, size_t bytes);

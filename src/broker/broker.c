@@ -183,6 +183,7 @@ enum err broker_open(struct broker **out, const struct broker_options *options) 
     list_init(&broker->partitions_changed);
     list_init(&broker->clients);
     list_init(&broker->requests_free);
+    list_init(&broker->apart.waiting);
     list_init(&broker->held);
     list_init(&broker->creations);
     list_init(&broker->producer_ids.waiting);

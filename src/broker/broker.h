@@ -133,6 +133,7 @@ struct broker {
     struct { time_ns since; uint32_t told, untold; } refusals; /* of this minute, in the trace */
     struct tracing *tracing;                /* tracing.h; NULL: nothing is traced */
     struct list held;                       /* struct request: came before this broker served */
+    struct { struct list waiting; bool busy; } apart; /* apart.h: one of them is away */
     bool serves, stopping, settings_changed;
 };
 

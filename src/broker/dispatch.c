@@ -1,4 +1,5 @@
 #include "broker/dispatch.h"
+#include "broker/apart.h"
 #include "broker/broker.h"
 #include "broker/handlers.h"
 #include "broker/tracing.h"
@@ -94,30 +95,32 @@ static bool reply_limit(struct request *request) {
     return false;
 }
 
+void request_decoded(struct request *request, enum err err, size_t used) {
+    if (request->broker->tracing) trace_request(request, err, used);
+    if (err == ERR_LIMIT && reply_limit(request)) return;
+    if (err) request_refuse(request, err_text(err));
+    else request->row->handle(request);
+}
+
 static void decode_and_handle(struct request *request) {
     const struct api_row *row = request->row;
     bool served = request->version >= row->version_min && request->version <= row->version_max;
-    request->in = arena_alloc(&request->arena, row->size);
-    if (!request->in) {
-        request_refuse(request, "over budget");
+    request->in = request_alloc(request, row->size);
+    if (!request->in) return;
+    if (!served) {
+        row->handle(request);
         return;
     }
-    if (served) {
-        /* Bytes behind the message are passed over, as Apache Kafka does: librdkafka's Metadata of all topics has three. */
-        size_t used = 0;
-        enum err err = wire_decode(request->api->request, request->version, request->in, request->body, &request->arena, &used);
-        if (request->broker->tracing) trace_request(request, err, used);
-        if (err == ERR_LIMIT && reply_limit(request)) return;
-        if (err) {
-            request_refuse(request, err_text(err));
-            return;
-        }
-    }
-    row->handle(request);
+    if (apart_decode(request)) return;
+    /* Bytes behind the message are passed over, as Apache Kafka does: librdkafka's Metadata of all topics has three. */
+    size_t used = 0;
+    enum err err = wire_decode(request->api->request, request->version, request->in, request->body, &request->arena, &used);
+    request_decoded(request, err, used);
 }
 
 void request_start(struct request *request) {
     request->started = io_now(request->broker->shard->io);
+    request->image = request->broker->image;
     const char *before = panic_context_set(request->row->name);
     decode_and_handle(request);
     panic_context_set(before);

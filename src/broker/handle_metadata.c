@@ -1,4 +1,5 @@
 /* Metadata, DescribeCluster, DescribeTopicPartitions, ApiVersions: answered from this shard's image. */
+#include "broker/apart.h"
 #include "broker/broker.h"
 #include "broker/control.h"
 #include "broker/dispatch.h"
@@ -22,7 +23,7 @@ static bool ids_array(struct request *request, struct image_ids ids, int32_t **o
 
 /* Replicas whose broker is not there, or whose directory is lost. */
 static bool offline_array(struct request *request, const struct image_partition *partition, int32_t **out, int32_t *count) {
-    const struct image *image = request->broker->image;
+    const struct image *image = request->image;
     struct image_ids replicas = image_replicas(partition);
     *count = 0;
     *out = REQUEST_ARRAY(request, replicas.count, int32_t);
@@ -36,7 +37,7 @@ static bool offline_array(struct request *request, const struct image_partition 
 
 /* Which error goes with a partition, and which leader is told: a leader without this listener is none. */
 static enum kafka_error leader_of(struct request *request, const struct image_partition *partition, broker_id *leader) {
-    const struct image_broker *broker = partition->leader >= 0 ? image_broker(request->broker->image, partition->leader) : NULL;
+    const struct image_broker *broker = partition->leader >= 0 ? image_broker(request->image, partition->leader) : NULL;
     *leader = partition->leader;
     if (!broker || broker->fenced) {
         *leader = -1;
@@ -74,7 +75,7 @@ static bool topic_metadata(struct request *request, const struct image_topic *to
 }
 
 static bool brokers(struct request *request, struct metadata_response *out) {
-    const struct image *image = request->broker->image;
+    const struct image *image = request->image;
     out->brokers = metadata_response_metadata_response_broker_array(&request->arena, (int32_t)image_broker_count(image));
     if (!out->brokers) {
         request_refuse(request, "over budget");
@@ -152,10 +153,32 @@ static bool take_names(struct request *request, struct named *named) {
     return true;
 }
 
+/* More topics and partitions to tell than the others' requests should wait for. */
+enum { LONG_ANSWER = 500 };
+
+static bool is_long_all(const struct image *image) { return image_topic_count(image) + image_partition_count(image) > LONG_ANSWER; }
+
+static bool is_long(const struct request *request, bool all) {
+    const struct metadata_request *in = request->in;
+    if (!is_long_all(request->image)) return false; /* of names that do not exist a small body has few */
+    uint64_t count = all ? LONG_ANSWER + 1 : 0;
+    for (int32_t i = 0; i < in->topics_count && count <= LONG_ANSWER; i++) {
+        const struct metadata_request_metadata_request_topic *topic = &in->topics[i];
+        const struct image_topic *found = !uuid_is_zero(topic->topic_id) ? image_topic_by_id(request->image, topic->topic_id) : image_topic(request->image, topic->name);
+        count += found ? found->partition_count : 0;
+    }
+    return count > LONG_ANSWER;
+}
+
+static void create_missing(struct request *request) { topics_auto_create(request->broker, request->work); }
+
 void handle_metadata(struct request *request) {
     const struct metadata_request *in = request->in;
     struct broker *broker = request->broker;
-    const struct image *image = broker->image;
+    const struct image *image = request->image;
+    /* All topics: null, or before version 1 an empty list. */
+    bool all = in->topics_count < 0 || (request->version == 0 && in->topics_count == 0);
+    if (is_long(request, all) && apart_handle(request)) return;
     struct metadata_response *out = REQUEST_NEW(request, struct metadata_response);
     if (!out) return;
     metadata_response_init(out);
@@ -163,8 +186,6 @@ void handle_metadata(struct request *request) {
     out->cluster_id = span_text(broker->node->cluster_id);
     out->controller_id = controller_for_clients(image);
     if (in->include_cluster_authorized_operations) out->cluster_authorized_operations = CLUSTER_OPERATIONS;
-    /* All topics: null, or before version 1 an empty list. */
-    bool all = in->topics_count < 0 || (request->version == 0 && in->topics_count == 0);
     bool is_refused = !all && request->version >= 10 && is_malformed(in, request->version);
     struct named named = {0};
     if (!all && !is_refused && !take_names(request, &named)) return;
@@ -209,7 +230,8 @@ void handle_metadata(struct request *request) {
         if (name_error) t->error_code = (int16_t)name_error;
         else if (may_create && !topics_auto_add(request, &missing, asked->name)) return;
     }
-    topics_auto_create(broker, missing);
+    request->work = missing;
+    request->before_answer = create_missing;
     request_reply(request, out);
 }
 
@@ -232,7 +254,7 @@ static void describe_controllers(struct request *request, struct describe_cluste
     static struct describe_quorum_request_partition_data partition = {.partition_index = 0};
     static struct describe_quorum_request_topic_data topic = {.topic_name = SPAN_LITERAL("__cluster_metadata"), .partitions = &partition, .partitions_count = 1};
     static const struct describe_quorum_request ask = {.topics = &topic, .topics_count = 1};
-    const struct image *image = request->broker->image;
+    const struct image *image = request->image;
     int32_t count = 0;
     for (const struct image_controller *c = NULL; (c = image_controller_next(image, c));) count++;
     out->brokers = describe_cluster_response_describe_cluster_broker_array(&request->arena, count);
@@ -278,13 +300,13 @@ void handle_describe_cluster(struct request *request) {
         describe_controllers(request, out);
         return;
     }
-    out->controller_id = controller_for_clients(broker->image);
-    out->brokers = describe_cluster_response_describe_cluster_broker_array(&request->arena, (int32_t)image_broker_count(broker->image));
+    out->controller_id = controller_for_clients(request->image);
+    out->brokers = describe_cluster_response_describe_cluster_broker_array(&request->arena, (int32_t)image_broker_count(request->image));
     if (!out->brokers) {
         request_refuse(request, "over budget");
         return;
     }
-    for (const struct image_broker *b = image_broker_next(broker->image, NULL); b; b = image_broker_next(broker->image, b)) {
+    for (const struct image_broker *b = image_broker_next(request->image, NULL); b; b = image_broker_next(request->image, b)) {
         const struct image_endpoint *endpoint = image_broker_endpoint(b, span_text(request_listener(request)));
         if (!endpoint || (b->fenced && !(request->version >= 2 && in->include_fenced_brokers))) continue;
         struct describe_cluster_response_describe_cluster_broker *o = &out->brokers[out->brokers_count++];
@@ -358,13 +380,14 @@ static bool is_among(const struct describe_topic_partitions_request *in, struct 
 
 void handle_describe_topic_partitions(struct request *request) {
     struct describe_topic_partitions_request *in = request->in;
-    const struct image *image = request->broker->image;
+    const struct image *image = request->image;
+    if (is_long_all(image) && in->response_partition_limit > LONG_ANSWER && apart_handle(request)) return;
     struct describe_topic_partitions_response *out = REQUEST_NEW(request, struct describe_topic_partitions_response);
     if (!out) return;
     describe_topic_partitions_response_init(out);
     bool all = in->topics_count == 0;
     uint32_t count = all ? image_topic_count(image) : (uint32_t)in->topics_count;
-    struct config_view view = broker_config_view(request->broker);
+    struct config_view view = request_config_view(request);
     int64_t limit_most = config_number(&view, KEY_max_request_partition_size_limit);
     struct walk walk = {.request = request, .out = out};
     walk.left = in->response_partition_limit < 1 ? 1 : in->response_partition_limit > limit_most ? (int32_t)limit_most : in->response_partition_limit;
@@ -437,7 +460,7 @@ static bool fill_apis(struct request *request, struct api_versions_response *out
 }
 
 static bool fill_features(struct request *request, struct api_versions_response *out) {
-    const struct image *image = request->broker->image;
+    const struct image *image = request->image;
     out->supported_features = api_versions_response_supported_feature_key_array(&request->arena, FEATURES_COUNT);
     if (!out->supported_features) return false;
     for (uint32_t i = 0; i < FEATURES_COUNT; i++) {

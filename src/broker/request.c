@@ -1,4 +1,5 @@
 #include "broker/request.h"
+#include "broker/apart.h"
 #include "broker/broker.h"
 #include "broker/dispatch.h"
 #include "broker/fanout.h"
@@ -53,32 +54,46 @@ static void answer(struct request *request, struct chain *chain) {
     request->state = REQUEST_ANSWERED;
     request->answered = io_now(request->broker->shard->io);
     if (!request->started) request->started = request->answered; /* it was held, and never begun */
+    if (request->before_answer) request->before_answer(request);
     if (!(request->row->flags & API_OVERLAPS)) request->client->exclusive--;
     slot_set_user(request->slot, request);
     conn_answer(request->slot, chain, gone);
 }
 
+bool request_encode(struct request *request, const void *response, struct chain *chain) {
+    chain_init(chain, &request->arena);
+    if (wire_response_frame(request->api, request->version, request->header.correlation_id, response, chain)) return true;
+    chain_clear(chain);
+    return false;
+}
+
+void request_send(struct request *request, const void *response, struct chain *chain) {
+    if (request->counts) {
+        count_errors(request->counts, request->api, response);
+        request->counts->bytes_out += chain->bytes;
+    }
+    chain_consume(chain, FRAME_SIZE_BYTES); /* the connection writes it */
+    answer(request, chain);
+}
+
 void request_reply(struct request *request, const void *response) {
     struct chain chain;
+    if (request->apart) {
+        apart_reply(request, response);
+        return;
+    }
     if (request->client->closed) {
         if (request->is_traced) trace_tell(request->broker, trace_answer(request, NULL, "the connection has ended"));
         answer(request, NULL);
         return;
     }
     const char *line = request->is_traced ? trace_answer(request, response, NULL) : NULL; /* before encoding empties the records */
-    chain_init(&chain, &request->arena);
-    if (!wire_response_frame(request->api, request->version, request->header.correlation_id, response, &chain)) {
-        chain_clear(&chain);
-        request_refuse(request, "the answer cannot be encoded, or is over budget");
+    if (!request_encode(request, response, &chain)) {
+        request_refuse(request, REQUEST_NOT_ENCODED);
         return;
     }
     if (line) trace_tell(request->broker, line);
-    if (request->counts) {
-        count_errors(request->counts, request->api, response);
-        request->counts->bytes_out += chain.bytes;
-    }
-    chain_consume(&chain, FRAME_SIZE_BYTES); /* the connection writes it */
-    answer(request, &chain);
+    request_send(request, response, &chain);
 }
 
 void request_reply_nothing(struct request *request) {
@@ -105,6 +120,10 @@ static void trace_refusal(struct request *request, const char *why) {
 
 void request_refuse(struct request *request, const char *why) {
     struct client *client = request->client;
+    if (request->apart) {
+        apart_refuse(request, why);
+        return;
+    }
     request->broker->metrics.refused++;
     if (request->is_traced) trace_tell(request->broker, trace_answer(request, NULL, why));
     if (!client->closed) {
@@ -143,6 +162,12 @@ struct span request_text(struct request *request, const char *format, ...) {
     size_t size = n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : sizeof line - 1;
     const void *copy = arena_copy(&request->arena, line, size + 1);
     return span_of(copy, copy ? size : 0);
+}
+
+struct config_view request_config_view(const struct request *request) {
+    struct config_view view = broker_config_view(request->broker);
+    view.image = request->image;
+    return view;
 }
 
 const char *request_listener(const struct request *request) {

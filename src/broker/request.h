@@ -15,7 +15,10 @@
 #include "wire/errors.h"
 #include "wire/header.h"
 
+struct apart;
 struct broker;
+struct config_view;
+struct image;
 struct request;
 struct api_counts;
 struct api_row;
@@ -51,6 +54,8 @@ struct request {
     enum request_state state;
     bool is_traced;
     void *in;                      /* the decoded request, in the arena */
+    struct image *image;           /* borrows: for the handler's call, the broker's; one count while it is worked on apart */
+    struct apart *apart;           /* an offload thread has it, or soon will; else NULL */
     struct api_counts *counts;     /* of its API, on this shard; NULL: there was no memory for them */
     time_ns arrived, started;      /* the second when it was handed to its handler */
     time_ns answered;              /* when its answer was made                     */
@@ -59,6 +64,7 @@ struct request {
     uint32_t outstanding;          /* shares that other owners (or this one) work on */
     void (*joined)(struct request *request); /* when outstanding comes back to 0 */
     void *work;                    /* the handler's own */
+    void (*before_answer)(struct request *request); /* on the shard, when the answer is made; NULL */
 };
 
 /* Did it come through a controller's listener? */
@@ -67,6 +73,10 @@ bool request_is_controllers(const struct request *request);
 /* Encodes and sends the answer, and frees the request. `response` is the generated struct, in the request's arena or
  * borrowed for the call. */
 void request_reply(struct request *request, const void *response);
+/* Its two halves, for an answer that is made in one place and sent from another. False: not encodable, or over budget. */
+#define REQUEST_NOT_ENCODED "the answer cannot be encoded, or is over budget"
+must_use bool request_encode(struct request *request, const void *response, struct chain *chain);
+void request_send(struct request *request, const void *response, struct chain *chain);
 /* acks=0: nothing is sent. */
 void request_reply_nothing(struct request *request);
 /* No answer can be given: the connection is closed. `why` for the trace. */
@@ -78,6 +88,8 @@ void *request_alloc(struct request *request, size_t bytes);
 void *request_array(struct request *request, size_t count, size_t size);
 /* An empty answer to this request, from the same memory. */
 void *request_response_new(struct request *request);
+/* What holds by the metadata that it is answered from. */
+struct config_view request_config_view(const struct request *request);
 /* The name of the listener through which its client came. */
 const char *request_listener(const struct request *request);
 /* A copy of text in the arena; NULL data when over budget. */

@@ -106,7 +106,7 @@ struct io_op {
     void (*done)(struct io_op *op);         /* set by the owner; runs from io_turn  */
     int64_t result;
     enum io_kind kind;
-    bool hot;                               /* READ: page cache only; RECV: no wait */
+    bool hot;                               /* READ: page cache only; RECV: no wait; JOB: somebody waits for it, so it goes with the reads */
     bool pending;                           /* the backend's: submitted, not done   */
     union {
         struct { struct io_file *file; uint64_t offset; struct chain *chain; void *data; size_t size; } disk;

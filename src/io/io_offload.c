@@ -1,8 +1,8 @@
 /* io/io_offload.c - the threads that wait for the disk and for names, so that shards need not.
  *
  * One set for the process. A thread starts when there is work and nobody idle; the last io to close ends them all.
- * Three queues: reads and syncs, which somebody is waiting for now, and jobs, which may take minutes. Jobs never get the
- * last threads, so that compaction cannot delay an acknowledgement. The queues hold their owners' operations and are
+ * Three queues: reads, and jobs that are as short and as urgent (`hot`); syncs; and jobs, which may take minutes. Jobs never
+ * get the last threads, so that compaction cannot delay an acknowledgement. The queues hold their owners' operations and are
  * bounded by what those have in flight.
  *
  * Syncs go in waves: a thread takes all that wait for a device, has it begin with their data, syncs one file after the
@@ -278,7 +278,7 @@ void offload_submit(struct io_real *real, struct op_queue *ops) {
             op_push(&offload.syncs, op); /* who is at work on the device takes it after that */
             continue;
         }
-        op_push(op->kind == IO_OP_JOB || op->kind == IO_OP_RESOLVE ? &offload.jobs : &offload.prompt, op);
+        op_push((op->kind == IO_OP_JOB && !op->hot) || op->kind == IO_OP_RESOLVE ? &offload.jobs : &offload.prompt, op);
         offload.queued++;
         added++;
     }

@@ -96,6 +96,39 @@ static void metadata_of_all(struct scene *scene) {
     rig_send_request(scene->client, API_METADATA, 12, &request);
 }
 
+/* Large ones: worked on apart (broker/apart.h). */
+static void metadata_of_many(struct scene *scene) {
+    static struct metadata_request_metadata_request_topic topics[1000];
+    MADE(metadata_request, request);
+    for (size_t i = 0; i < countof(topics); i++) {
+        metadata_request_metadata_request_topic_init(&topics[i]);
+        topics[i].name = i % 2 ? SPAN_LITERAL("t") : SPAN_LITERAL("never-there");
+    }
+    HOLDS(request, topics, topics, countof(topics));
+    rig_send_request(scene->client, API_METADATA, 9, &request);
+}
+
+static void describe_many_groups(struct scene *scene) {
+    static struct span groups[1500];
+    MADE(describe_groups_request, request);
+    for (size_t i = 0; i < countof(groups); i++) groups[i] = SPAN_LITERAL("group");
+    HOLDS(request, groups, groups, countof(groups));
+    rig_send_request(scene->client, API_DESCRIBE_GROUPS, 5, &request);
+}
+
+static void describe_many_configs(struct scene *scene) {
+    struct describe_configs_request_describe_configs_resource resources[10];
+    MADE(describe_configs_request, request);
+    for (size_t i = 0; i < countof(resources); i++) {
+        describe_configs_request_describe_configs_resource_init(&resources[i]);
+        resources[i].resource_type = 2;
+        resources[i].resource_name = SPAN_LITERAL("t");
+        HOLDS(resources[i], configuration_keys, NULL, -1);
+    }
+    HOLDS(request, resources, resources, countof(resources));
+    rig_send_request(scene->client, API_DESCRIBE_CONFIGS, 4, &request);
+}
+
 static void offset_commit(struct scene *scene) {
     MADE(offset_commit_request, request);
     MADE(offset_commit_request_offset_commit_request_topic, topic);
@@ -367,6 +400,7 @@ struct kind { const char *name; void (*ask)(struct scene *scene); void (*before)
 #define KIND(name_) {#name_, name_, NULL}
 static const struct kind kinds[] = {
     KIND(produce), KIND(fetch), KIND(fetch_waits), KIND(fetch_session), KIND(list_offsets), KIND(metadata_makes_a_topic), KIND(metadata_of_all),
+    KIND(metadata_of_many), KIND(describe_many_groups), KIND(describe_many_configs),
     KIND(offset_commit), KIND(offset_fetch), KIND(find_coordinator), KIND(join_group), KIND(describe_groups), KIND(list_groups),
     KIND(offset_delete), KIND(delete_groups), KIND(create_topics), KIND(delete_topics), KIND(create_partitions), KIND(delete_records),
     {"init_producer_id", init_producer_id, use_up_ids}, KIND(describe_configs), KIND(incremental_alter_configs), KIND(describe_log_dirs),
