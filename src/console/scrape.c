@@ -195,9 +195,14 @@ static void take_health(struct scrape *scrape, struct shard *shard) {
     scrape->serves = broker && broker->serves && !broker->stopping;
     scrape->is_registered = self && uuid_equal(self->incarnation, node->incarnation);
     scrape->is_fenced = self && self->fenced;
-    scrape->dir_count = log_dirs_count(node->dirs);
+    uint32_t count = log_dirs_count(node->dirs);
+    struct log_dir *metadata = log_dirs_metadata(node->dirs);
+    bool is_apart = true;
+    for (uint32_t i = 0; i < count; i++) is_apart &= log_dirs_at(node->dirs, i) != metadata;
+    scrape->data_dir_count = count;
+    scrape->dir_count = count + is_apart;
     for (uint32_t i = 0; i < scrape->dir_count; i++) {
-        const struct log_dir *dir = log_dirs_at(node->dirs, i);
+        const struct log_dir *dir = i < count ? log_dirs_at(node->dirs, i) : metadata;
         scrape->dirs[i].is_online = log_dir_is_online(dir);
         scrape->dirs[i].partitions = log_dir_partitions(dir);
         scrape->dirs[i].available = log_dir_available(dir);
@@ -313,7 +318,7 @@ bool scrape_is_ready(const struct scrape *scrape, struct text *why) {
     else if (!scrape->serves) text_add(why, "the node does not serve yet");
     uint32_t failed = 0;
     for (uint32_t i = 0; i < scrape->dir_count; i++) failed += !scrape->dirs[i].is_online;
-    if (why->size == 0 && failed && failed == scrape->dir_count) text_add(why, "all log directories have failed");
+    if (why->size == 0 && failed && failed >= scrape->data_dir_count) text_add(why, "all log directories have failed");
     return why->size == 0;
 }
 

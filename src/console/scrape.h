@@ -63,7 +63,7 @@ struct scrape {
     bool serves, is_fenced, is_registered;
     struct control_sample control;
     struct dir_sample dirs[LOG_DIRS_MAX];
-    uint32_t dir_count;
+    uint32_t dir_count, data_dir_count;
 
     /* SCRAPE_ALL */
     struct api_counts *apis;                /* owns: by key */

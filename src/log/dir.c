@@ -145,12 +145,23 @@ static int list_future(struct log_dir *dir, const char *name) {
     return 0;
 }
 
+static const char metadata_topic[] = "__cluster_metadata";
+
+/* metadata.log.dir, and none of log.dirs: no partitions are ever put there, and it has no mark, which Apache Kafka would
+ * neither look at nor remove. */
+static bool is_apart(const struct log_dir *dir) { return dir == dir->dirs->dirs + dir->dirs->data_count; }
+
 static int list_entry(void *context, const char *name, bool is_directory) {
     struct log_dir *dir = context;
     struct log_dirs *dirs = dir->dirs;
     char topic[NAME_MAX_BYTES + 1];
     partition_index partition;
     if (!is_directory) return 0;
+    /* In metadata.log.dir there is nothing but the metadata log, if it is none of log.dirs; and a log of that name elsewhere is
+     * one that was there before metadata.log.dir was set. Apache Kafka looks at neither. */
+    if (name_partition(name, topic, &partition) && strcmp(topic, metadata_topic) == 0) {
+        if (dir != log_dirs_metadata(dirs)) return 0;
+    } else if (is_apart(dir)) return 0;
     if (name_ends_with(name, "-delete")) {
         size_t size = strlen(name) + 1;
         struct away *away = arena_alloc(&dirs->arena, sizeof *away + size);
@@ -377,7 +388,7 @@ static enum err open_dir(struct opening *opening, struct log_dir *dir) {
     }
     if ((err = lock_dir(opening, dir))) return err;
     if ((err = open_meta(opening, dir, is_metadata))) return err;
-    if ((err = read_mark(dir, files))) return err;
+    if (!is_apart(dir) && (err = read_mark(dir, files))) return err;
     result = files.vtable->list(files.self, dir->path, list_entry, dir);
     if (result < 0) return err_from_errno(result);
     struct io_space space;
@@ -412,12 +423,19 @@ static void dirs_free(struct log_dirs *dirs) {
     pool_free(dirs->pool, dirs, sizeof *dirs);
 }
 
+static bool is_same_path(const char *a, const char *b) {
+    size_t a_size = strlen(a), b_size = strlen(b);
+    while (a_size > 1 && a[a_size - 1] == '/') a_size--;
+    while (b_size > 1 && b[b_size - 1] == '/') b_size--;
+    return a_size == b_size && memcmp(a, b, a_size) == 0;
+}
+
 static enum err set_paths(struct opening *opening) {
     struct log_dirs *dirs = opening->dirs;
     const struct log_dirs_options *options = opening->options;
     uint32_t count = options->count;
     bool extra = options->metadata_path != NULL;
-    for (uint32_t i = 0; i < count && extra; i++) extra = strcmp(options->paths[i], options->metadata_path) != 0;
+    for (uint32_t i = 0; i < count && extra; i++) extra = !is_same_path(options->paths[i], options->metadata_path);
     if (count + extra == 0 || count + extra > LOG_DIRS_MAX) {
         text_add(&opening->why, "log.dirs names %u directories; 1 to %d are possible", count, LOG_DIRS_MAX);
         return ERR_INVALID;
@@ -437,9 +455,10 @@ static enum err set_paths(struct opening *opening) {
         dir->path = arena_copy(&dirs->arena, path, size + 1);
         if (!dir->path) return ERR_NO_MEMORY;
         while (size > 1 && dir->path[size - 1] == '/') dir->path[--size] = 0;
-        if (options->metadata_path && strcmp(path, options->metadata_path) == 0) dirs->metadata = i;
+        if (options->metadata_path && is_same_path(path, options->metadata_path)) dirs->metadata = i;
         dirs->count++;
     }
+    dirs->data_count = count;
     return ERR_NONE;
 }
 
@@ -470,10 +489,10 @@ static enum err open_all(struct opening *opening) {
     if (err) return err;
     for (const struct twin *twin = dirs->twins; twin; twin = twin->next) settle_twin(opening, twin);
     if ((err = for_each_dir(opening, settle_dir))) return err;
-    for (uint32_t i = 0; i < dirs->count; i++) online += log_dir_is_online(&dirs->dirs[i]);
+    for (uint32_t i = 0; i < dirs->data_count; i++) online += log_dir_is_online(&dirs->dirs[i]);
     dirs->clean = true;
-    dirs->previous_epoch = dirs->dirs[dirs->metadata].previous_epoch;
-    for (uint32_t i = 0; i < dirs->count; i++) {
+    dirs->previous_epoch = dirs->dirs[0].previous_epoch;
+    for (uint32_t i = 0; i < dirs->data_count; i++) {
         dirs->clean &= dirs->dirs[i].was_clean;
         if (dirs->dirs[i].previous_epoch != dirs->previous_epoch) dirs->previous_epoch = -1;
     }
@@ -514,7 +533,7 @@ void log_dirs_unsettled(struct log_dirs *dirs) {
 
 void log_dirs_close(struct log_dirs *dirs, struct io_files files, bool clean, broker_epoch epoch) {
     if (!dirs) return;
-    for (uint32_t i = 0; i < dirs->count && clean; i++) {
+    for (uint32_t i = 0; i < dirs->data_count && clean; i++) {
         struct log_dir *dir = &dirs->dirs[i];
         if (!log_dir_is_online(dir) || atomic_load(&dir->unsettled)) continue;
         char bytes[64];
@@ -527,8 +546,8 @@ void log_dirs_close(struct log_dirs *dirs, struct io_files files, bool clean, br
 }
 
 /* ---- Small questions. */
-uint32_t log_dirs_count(const struct log_dirs *dirs) { return dirs->count; }
-struct log_dir *log_dirs_at(struct log_dirs *dirs, uint32_t index) { assert(index < dirs->count); return &dirs->dirs[index]; }
+uint32_t log_dirs_count(const struct log_dirs *dirs) { return dirs->data_count; }
+struct log_dir *log_dirs_at(struct log_dirs *dirs, uint32_t index) { assert(index < dirs->data_count); return &dirs->dirs[index]; }
 struct log_dir *log_dirs_metadata(struct log_dirs *dirs) { return &dirs->dirs[dirs->metadata]; }
 const char *log_dirs_cluster_id(const struct log_dirs *dirs) { return dirs->cluster_id; }
 bool log_dirs_were_clean(const struct log_dirs *dirs) { return dirs->clean; }
@@ -542,7 +561,7 @@ uint64_t log_dir_reserve(const struct log_dir *dir) { return dir->reserve_bytes;
 uint32_t log_dir_partitions(const struct log_dir *dir) { return atomic_load_explicit(&dir->partitions, memory_order_relaxed); }
 
 struct log_dir *log_dirs_by_id(struct log_dirs *dirs, struct uuid id) {
-    for (uint32_t i = 0; i < dirs->count; i++)
+    for (uint32_t i = 0; i < dirs->data_count; i++)
         if (uuid_equal(dirs->dirs[i].id, id)) return &dirs->dirs[i];
     return NULL;
 }
@@ -552,7 +571,7 @@ bool log_dir_is_cordoned(const struct log_dir *dir) { return atomic_load_explici
 
 struct log_dir *log_dirs_emptiest(struct log_dirs *dirs) {
     struct log_dir *best = NULL;
-    for (uint32_t i = 0; i < dirs->count; i++) {
+    for (uint32_t i = 0; i < dirs->data_count; i++) {
         struct log_dir *dir = &dirs->dirs[i];
         if (!log_dir_is_online(dir)) continue;
         /* The controller gives this broker nothing new when all are cordoned; what it gave before must go somewhere. */

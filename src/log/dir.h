@@ -52,7 +52,8 @@ struct log_dirs {
     struct pool *pool;               /* borrows */
     struct arena arena;
     struct log_dir *dirs;            /* lives in arena */
-    uint32_t count;
+    uint32_t count;                  /* of log.dirs, and behind them metadata.log.dir if it is none of these */
+    uint32_t data_count;             /* of log.dirs */
     uint32_t metadata;
     struct map found;
     struct future *futures;

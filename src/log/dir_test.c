@@ -301,3 +301,47 @@ TEST(dir_a_partition_in_two_directories) {
         place_free(&p);
     }
 }
+
+/* metadata.log.dir that is none of log.dirs holds the metadata log and nothing else, as with Apache Kafka: it is no place for
+ * partitions, however full the others are, folders in it are not looked at, nor is a metadata log in one of log.dirs; it is not
+ * counted, and a clean stop leaves its mark in log.dirs only. With a slash behind it a directory is still the same one. */
+TEST(dir_of_the_metadata_log_alone) {
+    static const char *const folders[] = {"/a/orders-0", "/a/orders-1", "/a/__cluster_metadata-0", "/m/orders-0", "/m/old-0", "/m/__cluster_metadata-0", "/m/away-0.0123456789abcdef0123456789abcdef-delete"};
+    static const char *const paths[] = {"/a", "/b"};
+    struct place p = place_new();
+    struct log_dirs_options options = {.paths = paths, .count = 2, .metadata_path = "/m", .node = 1, .pool = &p.pool, .random = &p.random, .now_ms = 1700000000000};
+    struct log_dirs *dirs;
+    struct log_dir_meta meta;
+    struct io_stat stat;
+    assert_int_equal(format(&p, "/a", 1), ERR_NONE);
+    assert_int_equal(format(&p, "/m", 1), ERR_NONE);
+    for (size_t i = 0; i < countof(folders); i++) assert_int_equal(p.files.vtable->make_directory(p.files.self, folders[i]), 0);
+    put(&p, "/m/.kafka_cleanshutdown", "{\"version\":0,\"brokerEpoch\":7}");
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(log_dirs_open(&dirs, p.files, &options, p.why, sizeof p.why), ERR_NONE);
+        assert_int_equal(log_dirs_count(dirs), 2);
+        assert_string_equal(log_dir_path(log_dirs_metadata(dirs)), "/m");
+        assert_int_equal(log_dir_meta_read(p.files, "/m", &meta), ERR_NONE);
+        assert_null(log_dirs_by_id(dirs, meta.id));
+        assert_int_equal(log_dir_partitions(log_dirs_at(dirs, 0)), 2);
+        assert_string_equal(log_dir_path(log_dirs_emptiest(dirs)), "/b");
+        log_dir_fail(log_dirs_at(dirs, 1));
+        assert_string_equal(log_dir_path(log_dirs_emptiest(dirs)), "/a");
+        assert_string_equal(log_dir_path(log_dirs_find(dirs, "orders", 0)), "/a");
+        assert_null(log_dirs_find(dirs, "old", 0));
+        assert_string_equal(log_dir_path(log_dirs_find(dirs, "__cluster_metadata", 0)), "/m");
+        assert_null(log_dirs_metadata(dirs)->away);
+        assert_int_equal(log_dirs_previous_epoch(dirs), -1);
+        assert_int_equal(p.files.vtable->stat(p.files.self, "/m/.kafka_cleanshutdown", &stat), -ENOENT);
+        log_dirs_close(dirs, p.files, true, 9);
+        assert_int_equal(p.files.vtable->stat(p.files.self, "/a/.kafka_cleanshutdown", &stat), 0);
+        assert_int_equal(p.files.vtable->stat(p.files.self, "/m/.kafka_cleanshutdown", &stat), -ENOENT);
+        for (size_t i = 0; i < countof(folders); i++) assert_int_equal(p.files.vtable->stat(p.files.self, folders[i], &stat), 0);
+    }
+    options.metadata_path = "/a/"; /* orders-0 of /a again, and the metadata log beside it */
+    assert_int_equal(log_dirs_open(&dirs, p.files, &options, p.why, sizeof p.why), ERR_NONE);
+    assert_ptr_equal(log_dirs_metadata(dirs), log_dirs_at(dirs, 0));
+    assert_string_equal(log_dir_path(log_dirs_find(dirs, "__cluster_metadata", 0)), "/a");
+    log_dirs_close(dirs, p.files, true, 9);
+    place_free(&p);
+}

@@ -42,7 +42,7 @@ struct log_dirs;
 struct log_dirs_options {
     const char *const *paths;      /* log.dirs, or log.dir alone                                                      */
     uint32_t count;
-    const char *metadata_path;     /* metadata.log.dir; NULL: the first of paths                                      */
+    const char *metadata_path;     /* metadata.log.dir, one of paths or not; NULL: the first of paths                 */
     broker_id node;                /* must agree with each meta.properties                                            */
     const char *cluster_id;        /* NULL: take what is there                                                        */
     struct pool *pool;             /* borrows: for what is found at start; used on one thread at a time               */
@@ -74,7 +74,7 @@ struct log_dir_meta {
 };
 must_use enum err log_dir_meta_read(struct io_files files, const char *path, struct log_dir_meta *out);
 
-uint32_t log_dirs_count(const struct log_dirs *dirs);
+uint32_t log_dirs_count(const struct log_dirs *dirs);                   /* of log.dirs: partitions are in no other  */
 struct log_dir *log_dirs_at(struct log_dirs *dirs, uint32_t index);
 struct log_dir *log_dirs_metadata(struct log_dirs *dirs);               /* where __cluster_metadata-0 lives */
 struct log_dir *log_dirs_by_id(struct log_dirs *dirs, struct uuid id);  /* NULL: none                       */
