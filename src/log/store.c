@@ -75,14 +75,20 @@ static bool may_rest(const struct log *log) {
            log_is_quiet(log) && list_is_empty(&log->waits) && !log->retain_wanted;
 }
 
+/* For one log more. Many that came at once, none of which could rest then, are too many until they can: all that are. */
 void store_make_room(struct log_store *store) {
-    if (store->metrics.logs_open < store->options.open_logs_max) return;
+    uint32_t most = store->options.open_logs_max, open = store->metrics.logs_open;
+    if (open < most) return;
+    uint32_t wanted = open - most + 1;
     LIST_EACH(at, &store->open_logs) {
         struct log *log = LIST_ITEM(at, struct log, open_node);
-        if (!may_rest(log)) continue;
-        log->change = CHANGE_REST;
-        log_due(log);
-        return;
+        if (may_rest(log)) {
+            log->change = CHANGE_REST;
+            log_due(log);
+        } else if (log->change != CHANGE_REST) {
+            continue;
+        }
+        if (--wanted == 0) return;
     }
 }
 

@@ -69,6 +69,34 @@ TEST(log_idle_logs_close) {
     bench_end(b);
 }
 
+/* Many logs are opened at once, more than may stay: none is refused, and when all have been used the next opening closes so
+ * many that no more than that are open, not one alone. */
+TEST(log_many_at_once_close_together) {
+    struct bench_log l[41];
+    struct waiting waits[40];
+    struct bench *b = bench_small();
+    bench_options(b)->open_logs_max = 5;
+    assert_int_equal(bench_start(b), ERR_NONE);
+    const struct log_metrics *m = log_store_metrics(bench_store(b));
+    for (int i = 0; i < 40; i++) {
+        struct log_spec spec = {.dir = log_dirs_at(bench_dirs(b), 0), .topic = "many", .partition = i, .create = true, .config = *bench_config(b), .owner = &l[i].owner};
+        memset(&l[i], 0, sizeof l[i]);
+        assert_int_equal(log_new(&l[i].log, bench_store(b), &spec), ERR_NONE);
+        waiting_init(&waits[i]);
+        assert_int_equal(log_open(l[i].log, &waits[i].wait), ERR_AGAIN);
+    }
+    for (int i = 0; i < 40; i++) {
+        while (!waits[i].done) bench_turns(b, 1);
+        assert_int_equal(waits[i].err, ERR_NONE);
+    }
+    assert_true(m->logs_open > 20);
+    assert_int_equal(bench_open(b, &l[40], "many", 40), ERR_NONE);
+    bench_pass(b, 500);
+    assert_true(m->logs_open <= 6);
+    assert_true(m->files_open <= 6);
+    bench_end(b);
+}
+
 /* A partition that nobody uses costs well under 2 KiB, name included, and no descriptor. */
 TEST(log_idle_partition_is_small) {
     static struct bench_log l[1000];

@@ -160,7 +160,7 @@ static int run_server(struct settings *settings) {
         struct io_options options = {.backend = settings->backend, .offload_threads = OFFLOAD_THREADS, .pool = &io_pools[i]};
         int result = io_open(&ios[i], &options);
         if (result < 0) {
-            text_add(&why, "io.backend: %s", strerror(-result));
+            text_add(&why, "io.backend: %s cannot be used here: %s", settings->backend == IO_BACKEND_EPOLL ? "epoll" : "io_uring", strerror(-result));
             return sentence(why.bytes);
         }
     }

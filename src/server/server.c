@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum { SHUTDOWN_MS = 5000, QUORUM_STOP_MS = 1000, CONNECTIONS_GRACE_MS = 1000, MAILBOX_MESSAGES = 1024, WHY_BYTES = 512,
-       LISTEN_ATTEMPTS = 100, LISTEN_AGAIN_MS = 20, STORE_FILES_MAX = 2048, STORE_FILES_MIN = 16, OTHER_DESCRIPTORS = 64 };
+       LISTEN_ATTEMPTS = 100, LISTEN_AGAIN_MS = 20, STORE_FILES_MAX = 2048, STORE_FILES_MIN = 16, STORE_LOGS_MAX = 1024, OTHER_DESCRIPTORS = 64 };
 
 /* What a shard has, and its way through the end: told by message, tells by message. */
 struct shard_part {
@@ -359,7 +359,8 @@ static void read_node(struct server *server) {
 static enum err open_shards(struct server *server) {
     struct config_view view = {.values = server->options.settings->values, .broker = server->node.id};
     uint32_t producers_max = (uint32_t)config_number(&view, KEY_moldau_producer_ids_max);
-    struct log_store_options store = {.open_files_max = files_max(server),
+    uint32_t files = files_max(server);
+    struct log_store_options store = {.open_files_max = files, .open_logs_max = files < STORE_LOGS_MAX ? files : STORE_LOGS_MAX, /* each holds one */
                                       .producers_max = producers_max > server->shards ? producers_max / server->shards : 1};
     store_settings_read(&store, &view, server->shards, log_dirs_count(server->dirs));
     struct net_limits limits = {.frame_bytes_max = (uint32_t)server->node.request_bytes_max, .idle_ms = config_number(&view, KEY_connections_max_idle_ms)};

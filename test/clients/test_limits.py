@@ -142,19 +142,42 @@ def test_idle_connections_are_closed(node_with):
     pytest.skip("this machine stands still every time")
 
 
-def test_descriptors_run_out_and_the_idlest_goes(tmp_path):
-    """With 260 descriptors some 80 connections fit. Three hundred come that say nothing; one at work is never closed, and
-    who comes is served."""
-    limited = Node(tmp_path / "data")
+@pytest.fixture
+def limited(tmp_path):
+    """A node with 260 descriptors."""
+    node = Node(tmp_path / "data")
     program = tmp_path / "moldau"
     program.write_text(f"#!/bin/sh\nulimit -n 260\nexec {conftest_shared.MOLDAU} \"$@\"\n")
     program.chmod(0o755)
     original = conftest_shared.MOLDAU
     try:
         conftest_shared.MOLDAU = program
-        limited.start()
+        node.start()
     finally:
         conftest_shared.MOLDAU = original
+    yield node
+    if node.alive():
+        node.kill()
+
+
+def test_more_partitions_than_descriptors(limited):
+    """Four hundred partitions are written to one after the other, and again: logs that nobody asks for make room for the next
+    one, and connections that come meanwhile are served."""
+    connection = Connection(limited.port)
+    connection.ask("CreateTopics", 7, timeoutMs=30000, Topics=[{"Name": "t", "NumPartitions": 400, "ReplicationFactor": 1}])
+    for _ in range(2):
+        for partition in range(400):
+            answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=30000, TopicData=[{"Name": "t", "PartitionData": [
+                {"Index": partition, "Records": batch([b"x"])}]}])
+            assert answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"] == 0, partition
+        newcomer, = connect(limited, 1)
+        assert is_served(newcomer)
+    limited.stop()
+
+
+def test_descriptors_run_out_and_the_idlest_goes(limited):
+    """With 260 descriptors some 80 connections fit. Three hundred come that say nothing; one at work is never closed, and
+    who comes is served."""
     working, = connect(limited, 1)
     silent = []
     for i in range(300):
