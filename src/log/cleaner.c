@@ -6,7 +6,7 @@
 /* Compaction, as the shard sees it: which log is the dirtiest, one cleaning at a time in small steps on an offload thread,
  * then the swap, during which readers of files wait. The log's segments are held meanwhile; a truncation, a close or a
  * deletion ends the cleaning, and what it made is thrown away. */
-enum { MAP_BYTES_MIN = 4 * CLEAN_SLOT_BYTES, MEASURE_AGAIN_MS = 300000 };
+enum { MAP_BYTES_MIN = 4 * CLEAN_SLOT_BYTES, MEASURE_AGAIN_MS = 300000, STEP_BYTES_MIN = 4096, STEPS_A_SECOND = 4 };
 
 struct cleaner {
     struct log_job job;
@@ -16,8 +16,8 @@ struct cleaner {
     struct clean_producer *producers; /* owns */
     uint32_t producer_count, producer_capacity, made_capacity;
     log_offset held_before;       /* segments with a base below it are held  */
-    time_ns paced_from;           /* the rate counts from here: ... */
-    uint64_t paced_bytes;         /* ... what was done before then  */
+    uint64_t paid_bytes;          /* of what was read and written: the rate has counted it */
+    uint32_t step_bytes;
     bool stepping, waiting, cancelled, swapping; /* waiting: for the timer */
 };
 
@@ -212,12 +212,15 @@ static bool goes_on(const struct cleaner *c) {
 static enum err step_run(struct log_job *job, struct io_files files) {
     struct cleaner *c = container_of(job, struct cleaner, job);
     c->cleaning.files = files;
-    enum err err = clean_step(&c->cleaning, job->store->options.cleaner_step_bytes);
+    enum err err = clean_step(&c->cleaning, c->step_bytes);
     if (err && err != ERR_AGAIN) clean_discard(&c->cleaning);
     return err;
 }
 
 static void step(struct cleaner *c) {
+    const struct log_store_options *options = &c->job.store->options;
+    uint64_t bytes = options->cleaner_bytes_per_second ? options->cleaner_bytes_per_second / STEPS_A_SECOND : options->cleaner_step_bytes;
+    c->step_bytes = bytes > options->cleaner_step_bytes ? options->cleaner_step_bytes : bytes < STEP_BYTES_MIN ? STEP_BYTES_MIN : (uint32_t)bytes;
     c->job.beside = true;
     c->stepping = true;
     c->job.log->body->reads++;
@@ -232,24 +235,31 @@ static void timer_fire(struct timer *timer) {
 
 static uint64_t bytes_done(const struct cleaner *c) { return c->cleaning.bytes_read + c->cleaning.bytes_written; }
 
-static void step_later(struct cleaner *c) {
+/* All cleanings of the node together keep to the rate: what one has read and written is paid for before any goes on, or begins. */
+static void pay(struct cleaner *c) {
     struct log_store *store = c->job.store;
-    uint64_t rate = store->options.cleaner_bytes_per_second;
-    time_ns due = rate ? c->paced_from + (time_ns)((double)(bytes_done(c) - c->paced_bytes) / (double)rate * NS_PER_S) : 0;
+    uint64_t rate = store->options.cleaner_bytes_per_second, bytes = bytes_done(c) - c->paid_bytes;
+    time_ns now = io_now(store->shard->io), until = atomic_load(&store->dirs->cleanings_until);
+    c->paid_bytes += bytes;
+    if (rate == 0) return;
+    time_ns cost = (time_ns)((double)bytes / (double)rate * NS_PER_S);
+    while (!atomic_compare_exchange_weak(&store->dirs->cleanings_until, &until, (until > now ? until : now) + cost)) {}
+}
+
+static void step_when_paid(struct cleaner *c) {
+    struct log_store *store = c->job.store;
+    time_ns due = store->options.cleaner_bytes_per_second ? atomic_load(&store->dirs->cleanings_until) : 0;
     c->waiting = due > io_now(store->shard->io) && timer_set(store->shard, &c->timer, due, timer_fire);
     if (!c->waiting) step(c);
 }
 
 void cleaner_tuned(struct log_store *store) {
     struct cleaner *c = store->cleaner;
-    if (c) {
-        c->paced_from = io_now(store->shard->io);
-        c->paced_bytes = bytes_done(c);
-        if (c->waiting) {
-            timer_cancel(store->shard, &c->timer);
-            c->waiting = false;
-            step(c);
-        }
+    atomic_store(&store->dirs->cleanings_until, 0);
+    if (c && c->waiting) {
+        timer_cancel(store->shard, &c->timer);
+        c->waiting = false;
+        step(c);
     }
     cleaner_look(store);
 }
@@ -260,8 +270,9 @@ static void step_finish(struct log_job *job) {
     c->stepping = false;
     log->body->reads--;
     log_due(log);
+    pay(c);
     if (!goes_on(c)) { end(c, ERR_CLOSED); return; }
-    if (job->err == ERR_AGAIN) { step_later(c); return; }
+    if (job->err == ERR_AGAIN) { step_when_paid(c); return; }
     if (job->err) { end(c, job->err); return; }
     log->body->swap_wanted = true; /* log_next swaps when nobody reads files any more */
 }
@@ -430,7 +441,6 @@ static struct cleaner *cleaner_new(struct log *log, const struct dirt *dirt) {
     if (!c) return NULL;
     c->job.run = step_run;
     c->job.finish = step_finish;
-    c->paced_from = io_now(store->shard->io);
     if (!list_segments(c) || !list_producers(c) || !make_map(c, dirt)) {
         free_lists(c);
         job_free(&c->job);
@@ -472,5 +482,5 @@ void cleaner_look(struct log_store *store) {
     for (uint32_t i = 0; i < log->body->count && log->body->segments[i]->base < dirt.bound; i++) log->body->segments[i]->readers++;
     log_hold(log);
     log->body->cleaner = store->cleaner = c;
-    step(c);
+    step_when_paid(c);
 }

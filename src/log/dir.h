@@ -63,6 +63,7 @@ struct log_dirs {
     broker_id node;
     bool clean;
     broker_epoch previous_epoch;
+    _Atomic time_ns cleanings_until; /* what cleanings have read and written is paid for then, at their rate */
     _Atomic uint32_t cleaners;       /* cleanings under way, of all stores */
     _Atomic uint32_t dirty;          /* bits of checkpoint kinds that changed since they were written */
 };
