@@ -194,8 +194,8 @@ enum err broker_open(struct broker **out, const struct broker_options *options) 
         broker_free(broker);
         return ERR_NO_MEMORY;
     }
-    uint32_t sessions = (uint32_t)broker->node->fetch_sessions_max / broker->shards;
-    fetch_sessions_init(broker->sessions, shard->pool, &broker->random, sessions ? sessions : 1, shard->index, broker->shards);
+    uint32_t slots = (uint32_t)broker->node->fetch_sessions_max, sessions = slots > 0 && slots < broker->shards ? 1 : slots / broker->shards;
+    fetch_sessions_init(broker->sessions, shard->pool, &broker->random, sessions, shard->index, broker->shards);
     tracing_follow(broker);
     broker->node->brokers[shard->index] = broker;
     shard->roles[ROLE_BROKER] = broker;
