@@ -134,7 +134,7 @@ struct io_vtable {
     int (*listen)(struct io *io, struct io_socket **out, const struct io_address *address, int backlog, bool shared_port);
     int (*socket_new)(struct io *io, struct io_socket **out); /* for a connect */
     int (*socket_address)(struct io *io, struct io_socket *socket, struct io_address *own);
-    void (*socket_close)(struct io *io, struct io_socket *socket, bool reset); /* pending operations end with -ECANCELED, later */
+    void (*socket_close)(struct io *io, struct io_socket *socket, bool reset); /* pending operations end with -ECANCELED, later; the descriptor goes in this turn or, of many, one soon */
     /* Hands a connected socket with nothing pending to another io of the same process. */
     int (*socket_move)(struct io *io, struct io_socket *socket, struct io *to);
     void (*close)(struct io *io);           /* nothing may be pending */

@@ -422,3 +422,88 @@ static void many(struct io *io, enum io_backend backend) {
 
 /* Of many sockets exactly those with bytes come up readable, round after round. */
 TEST(socket_many_at_once) { each_backend(many); }
+
+static uint32_t descriptors_open(void) {
+    uint32_t count = 0;
+    for (int descriptor = 0; descriptor < 4096; descriptor++) count += fcntl(descriptor, F_GETFD) >= 0;
+    return count;
+}
+
+static void mass(struct io *io, enum io_backend backend) {
+    enum { MASS = 300, IN_A_TURN = 32 };
+    static struct io_socket *clients[MASS], *servers[MASS];
+    static struct flagged readable[MASS];
+    struct pair pair;
+    char got[8];
+    pair_open(io, &pair);
+    uint32_t before = descriptors_open();
+    for (int i = 0; i < MASS; i++) {
+        clients[i] = client_connect(io, &pair.at);
+        struct io_op op = {.kind = IO_OP_ACCEPT, .net = {.socket = pair.listener}};
+        assert_int_equal(op_run(io, &op), 0);
+        servers[i] = op.net.accepted;
+        readable[i].op = (struct io_op){.kind = IO_OP_READABLE, .net = {.socket = servers[i]}};
+        if (i % 2) flagged_submit(io, &readable[i]);
+    }
+    for (int i = 0; i < MASS; i++) {
+        io_socket_close(io, clients[i], i % 3 == 0);
+        io_socket_close(io, servers[i], i % 3 == 1);
+    }
+    /* What stays is served before they are all closed. */
+    assert_true(descriptors_open() > before + MASS);
+    struct flagged still = {.op = {.kind = IO_OP_RECV, .net = {.socket = pair.server, .data = got, .size = sizeof got}}};
+    flagged_submit(io, &still);
+    assert_int_equal(send_text(io, pair.client, "still"), 5);
+    turn_until(io, &still.done);
+    assert_int_equal(still.op.result, 5);
+    assert_true(descriptors_open() > before);
+    uint32_t left = descriptors_open();
+    for (int turn = 0; left > before && turn < 2 * MASS; turn++) {
+        io_turn(io, INT64_MAX); /* which waits for nothing while there are some */
+        uint32_t now = descriptors_open();
+        assert_true(left - now <= IN_A_TURN);
+        left = now;
+    }
+    assert_int_equal(left, before);
+    for (int i = 1; i < MASS; i += 2) {
+        assert_true(readable[i].done);
+        assert_int_equal(readable[i].op.result, -ECANCELED);
+    }
+    pair_close(io, &pair);
+}
+
+/* Hundreds that are closed at once keep nobody waiting: their descriptors go a few in each turn, until all have gone. */
+TEST(socket_closed_in_masses) { each_backend(mass); }
+
+static void scarce(struct io *io, enum io_backend backend) {
+    enum { SOME = 40 };
+    struct io_socket *servers[SOME];
+    struct pair pair;
+    struct rlimit before, low;
+    pair_open(io, &pair);
+    for (int i = 0; i < SOME; i++) {
+        struct io_socket *client = client_connect(io, &pair.at);
+        struct io_op op = {.kind = IO_OP_ACCEPT, .net = {.socket = pair.listener}};
+        assert_int_equal(op_run(io, &op), 0);
+        servers[i] = op.net.accepted;
+        io_socket_close(io, client, true);
+    }
+    struct io_socket *last = client_connect(io, &pair.at);
+    for (int i = 0; i < 4; i++) io_turn(io, 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    low = before;
+    low.rlim_cur = (rlim_t)dup(0); /* the lowest free one, and so the number of those below it */
+    close((int)low.rlim_cur);
+    for (int i = 0; i < SOME; i++) io_socket_close(io, servers[i], true);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    struct io_op op = {.kind = IO_OP_ACCEPT, .net = {.socket = pair.listener}};
+    int64_t result = op_run(io, &op);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(result, 0);
+    io_socket_close(io, op.net.accepted, false);
+    io_socket_close(io, last, false);
+    pair_close(io, &pair);
+}
+
+/* A connection that comes when all descriptors are taken, some by sockets that are closed and still have theirs, gets one. */
+TEST(socket_accept_finds_the_descriptors_of_closed_ones) { each_backend(scarce); }

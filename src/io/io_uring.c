@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SQ_ENTRIES = 256, CQ_ENTRIES = 4096, REAP_MAX = 256, TURN_ROUNDS_MAX = 4, TURN_OPS_MAX = 4096 };
+enum { SQ_ENTRIES = 256, CQ_ENTRIES = 4096, REAP_MAX = 256, TURN_ROUNDS_MAX = 4, TURN_OPS_MAX = 4096, TURN_CLOSES_MAX = 32 };
 enum { MESSAGES_MAX = SQ_ENTRIES, VECTORS_MAX = 4096, WORKERS_MAX = 16 };
 enum op_state { OP_IN_KERNEL, OP_QUEUED, OP_FINISHED };
 enum { DATA_WAKE = 1, DATA_CANCEL = 2, DATA_TRIAL = 3 }; /* user data that is no operation's address */
@@ -28,6 +28,7 @@ struct uring_io {
     struct op_queue ready;  /* to be tried here, or to be told that they are finished */
     bool wake_armed;
     bool urgent;            /* something prepared since the last submission is worth a system call of its own */
+    struct io_socket *doomed, *doomed_last; /* their descriptors are closed a few a turn */
     /* What sends point to until the kernel has taken them over, which is at the next submission. */
     uint32_t messages_used, vectors_used;
     struct msghdr messages[MESSAGES_MAX];
@@ -40,6 +41,8 @@ struct io_socket {
     int descriptor;              /* -1: for a connect that has not begun */
     struct io_op *in, *out;
     bool closing;                /* goes when both are back */
+    bool listens, reset;
+    struct io_socket *next;      /* among the doomed         */
     struct sockaddr_storage address; /* of an accept or connect under way */
     socklen_t address_bytes;
 };
@@ -69,6 +72,28 @@ static struct io_socket *socket_alloc(struct uring_io *u, int descriptor) {
 
 static void socket_free(struct io_socket *socket) {
     pool_free_remote(socket->pool, socket, sizeof *socket); /* it may have moved here from another shard */
+}
+
+/* Closing takes the kernel longer than all else that a connection's end makes: when thousands go at once, those that stay
+ * are served in between. A listener's address is free at once. */
+static void doom(struct uring_io *u, struct io_socket *socket) {
+    if (socket->listens) {
+        socket_destroy(socket->descriptor, socket->reset);
+        socket_free(socket);
+        return;
+    }
+    socket->next = NULL;
+    if (u->doomed) u->doomed_last->next = socket;
+    else u->doomed = socket;
+    u->doomed_last = socket;
+}
+
+static void close_doomed(struct uring_io *u, uint32_t most) {
+    for (struct io_socket *socket; most && (socket = u->doomed); most--) {
+        u->doomed = socket->next;
+        socket_destroy(socket->descriptor, socket->reset);
+        socket_free(socket);
+    }
 }
 
 /* ---- Submission */
@@ -233,10 +258,7 @@ static void tell(struct uring_io *u, struct io_op *op, int64_t result) {
         *slot_of(op) = NULL;
         if (socket->closing) {
             result = -ECANCELED;
-            if (!socket->in && !socket->out) {
-                socket_destroy(socket->descriptor, false);
-                socket_free(socket);
-            }
+            if (!socket->in && !socket->out) doom(u, socket);
         }
     }
     op->result = result;
@@ -284,6 +306,10 @@ static uint32_t completed(struct uring_io *u, uint64_t data, int result, unsigne
         else if (result >= 0) result = 0;
     }
     if (op->kind == IO_OP_ACCEPT && !closing) again = again || is_passing(result);
+    if (op->kind == IO_OP_ACCEPT && !closing && u->doomed && (result == -EMFILE || result == -ENFILE)) {
+        close_doomed(u, TURN_CLOSES_MAX);
+        again = true;
+    }
     if (is_polling(op) && !closing && result >= 0) again = true;
     if (again) { /* what is left of it, or what it waited for the chance of */
         op->backend[3] = 0;
@@ -397,7 +423,7 @@ static uint32_t uring_turn(struct io *io, time_ns deadline) {
     real_take_finished(&u->real, &u->ready);
     arm_wake(u);
     uint32_t ran = run_ready(u);
-    bool at_once = ran > 0 || u->ready.first || io_uring_cq_ready(&u->ring) || real_fall_asleep(&u->real);
+    bool at_once = ran > 0 || u->ready.first || u->doomed || io_uring_cq_ready(&u->ring) || real_fall_asleep(&u->real);
     time_ns before_wait = u->real.now;
     if (!at_once) while (!wait_for_completion(u, deadline)) real_clock(&u->real);
     else if (io_uring_sq_ready(&u->ring)) submit_now(u);
@@ -412,6 +438,7 @@ static uint32_t uring_turn(struct io *io, time_ns deadline) {
         if (u->urgent) submit_now(u);
         else if (ran == before) break;
     }
+    close_doomed(u, TURN_CLOSES_MAX);
     return ran;
 }
 
@@ -419,6 +446,7 @@ static uint32_t uring_turn(struct io *io, time_ns deadline) {
 static int uring_listen(struct io *io, struct io_socket **out, const struct io_address *address, int backlog, bool shared_port) {
     struct io_socket *socket = socket_alloc(uring_of(io), -1);
     if (!socket) return -ENOMEM;
+    socket->listens = true;
     int result = socket_listen(address, backlog, shared_port, &socket->descriptor);
     if (result) socket_free(socket);
     else *out = socket;
@@ -458,14 +486,9 @@ static void uring_socket_close(struct io *io, struct io_socket *socket, bool res
     if (!socket) return;
     assert(socket->owner == u && !socket->closing);
     bool in = cancel(u, &socket->in), out = cancel(u, &socket->out);
-    if (!in && !out) {
-        socket_destroy(socket->descriptor, reset);
-        socket_free(socket);
-        return;
-    }
     socket->closing = true;
-    struct linger linger = {.l_onoff = 1};
-    if (reset) setsockopt(socket->descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    socket->reset = reset;
+    if (!in && !out) doom(u, socket);
 }
 
 static int uring_socket_move(struct io *io, struct io_socket *socket, struct io *to) {
@@ -478,6 +501,7 @@ static int uring_socket_move(struct io *io, struct io_socket *socket, struct io 
 static void uring_close(struct io *io) {
     struct uring_io *u = uring_of(io);
     for (int i = 0; i < 3; i++) uring_turn(io, 0); /* sockets that were closed just now let go of their descriptors */
+    close_doomed(u, UINT32_MAX);
     io_uring_queue_exit(&u->ring);
     real_destroy(&u->real);
     pool_free(io->pool, u, sizeof *u);
