@@ -77,6 +77,10 @@ static inline void dirs_mark_dirty(struct log_dirs *dirs, enum checkpoint_kind k
     if (!(atomic_load_explicit(&dirs->dirty, memory_order_relaxed) & bit)) atomic_fetch_or(&dirs->dirty, bit);
 }
 
+static inline void dirs_mark_all_dirty(struct log_dirs *dirs) {
+    for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) dirs_mark_dirty(dirs, (enum checkpoint_kind)kind);
+}
+
 /* So many bytes more were written since the space was measured; or there is none, as the disk just said. */
 static inline void dir_takes(struct log_dir *dir, uint64_t bytes) {
     uint64_t had = atomic_load_explicit(&dir->available, memory_order_relaxed);

@@ -481,7 +481,7 @@ static void adopt(struct log *log, struct move_job *m) {
     atomic_fetch_sub(&old->partitions, 1);
     atomic_fetch_add(&log->dir->partitions, 1);
     atomic_fetch_add(&old->deleted, 1); /* its lines in that directory's checkpoints are nobody's now */
-    for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) dirs_mark_dirty(log->store->dirs, (enum checkpoint_kind)kind);
+    dirs_mark_all_dirty(log->store->dirs);
     log->store->metrics.moves++;
 }
 

@@ -103,7 +103,7 @@ static void begin_anew(struct log *log) {
     log->clean_point = -1;
     log->state = LOG_CLOSED;
     atomic_fetch_add(&dir->deleted, 1);
-    for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) dirs_mark_dirty(log->store->dirs, (enum checkpoint_kind)kind);
+    dirs_mark_all_dirty(log->store->dirs);
     if (move_must_end(log)) return; /* it looks here again when it has */
     log_due(log);
 }

@@ -270,7 +270,7 @@ static void delete_finish(struct log_job *job) {
         removal_add(store, d->away, REMOVAL_FOLDER, log->config.file_delete_delay_ms);
         atomic_fetch_add(&dir->deleted, 1);
         atomic_fetch_sub(&dir->partitions, 1);
-        for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) dirs_mark_dirty(store->dirs, (enum checkpoint_kind)kind);
+        dirs_mark_all_dirty(store->dirs);
     }
     job_free(job);
     log->change_wait = NULL;

@@ -41,7 +41,7 @@ static void stray_finish(struct log_job *job) {
         atomic_fetch_sub(&stray->dir->straying, 1);
         pool_free(&job->pool, stray, sizeof *stray);
     }
-    for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) dirs_mark_dirty(store->dirs, (enum checkpoint_kind)kind);
+    dirs_mark_all_dirty(store->dirs);
     job_free(job);
 }
 
