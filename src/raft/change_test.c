@@ -102,12 +102,7 @@ TEST(removing_is_refused) {
     request((struct raft_request){.call = RAFT_REMOVE, .remove = {.voter = key(4)}});
     assert_int_equal(error_of_answer(), RAFT_VOTER_NOT_FOUND);
     quiet();
-    struct raft_options options = options_of(1);
-    struct raft_voters voters = voters_of(1, true);
-    raft_init(&machine, &options);
-    raft_load(&machine, -1, NULL, 1);
-    raft_load(&machine, -1, &voters, 0);
-    start(NULL, &empty_disk);
+    start_bootstrapped();
     appended(3, 1);
     durable(3);
     request((struct raft_request){.call = RAFT_REMOVE, .remove = {.voter = key(1)}});

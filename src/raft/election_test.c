@@ -32,12 +32,7 @@ TEST(lone_voter_leads_at_once_and_commits_what_is_flushed) {
 /* The same for voters that the bootstrap snapshot names (kraft.version 1): the first leader repeats them in the log,
  * because nobody else gets to see that snapshot. */
 TEST(first_leader_writes_the_bootstrap_voters_into_the_log) {
-    struct raft_options options = options_of(1);
-    struct raft_voters voters = voters_of(1, true);
-    raft_init(&machine, &options);
-    raft_load(&machine, -1, NULL, 1);
-    raft_load(&machine, -1, &voters, 0);
-    start(NULL, &empty_disk);
+    start_bootstrapped();
     appended(3, 1);
     durable(3);
     say_state();

@@ -72,17 +72,8 @@ TEST(committed_records_are_never_truncated) {
 
 /* Truncation takes the voters (and kraft.version) of the records that are cut along. */
 TEST(truncation_rolls_voters_back) {
-    struct raft_options options = options_of(1);
-    struct raft_voters three = voters_of(3, true), four = voters_of(4, true);
-    raft_init(&machine, &options);
-    raft_load(&machine, 1, NULL, 1);
-    raft_load(&machine, 2, &three, 0);
-    struct raft_start disk = empty_disk;
-    disk.has_state = true;
-    disk.state.epoch = 4;
-    disk.log_end = 20;
-    disk.last_epoch = 3;
-    start(NULL, &disk);
+    struct raft_voters four = voters_of(4, true);
+    start_dynamic();
     begin_from(2, 5);
     struct raft_response response = fetched(5, 2);
     response.fetch.records_bytes = 300;

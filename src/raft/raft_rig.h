@@ -23,6 +23,8 @@ void start(const struct raft_options *options, const struct raft_start *disk);
 void start_three(leader_epoch epoch, int32_t leader, struct raft_key voted, log_offset end, leader_epoch last_epoch);
 void follow_two(void);   /* node 1 follows node 2 in epoch 5; its log: 20 offsets, the last of epoch 3 */
 void lead_three(void);   /* node 1 leads epoch 5; its log: 20 offsets, the last of epoch 3, and the LeaderChange */
+void start_dynamic(void);      /* node 1 of voters 1, 2, 3 of kraft.version 1, with a log up to 20 in epoch 4 */
+void start_bootstrapped(void); /* node 1, the only voter by the bootstrap snapshot's kraft.version 1, with an empty log */
 void lead_dynamic(void); /* node 1 leads epoch 5 with voters 1, 2, 3 of kraft.version 1; all is committed */
 
 /* Events: each writes itself and its effects into the transcript. */

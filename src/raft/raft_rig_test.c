@@ -175,7 +175,7 @@ void lead_three(void) {
     assert_true(raft_is_leader(&machine));
 }
 
-void lead_dynamic(void) {
+void start_dynamic(void) {
     struct raft_options options = options_of(1);
     struct raft_voters voters = voters_of(3, true);
     raft_init(&machine, &options);
@@ -187,6 +187,19 @@ void lead_dynamic(void) {
     disk.log_end = 20;
     disk.last_epoch = 3;
     start(NULL, &disk);
+}
+
+void start_bootstrapped(void) {
+    struct raft_options options = options_of(1);
+    struct raft_voters voters = voters_of(1, true);
+    raft_init(&machine, &options);
+    raft_load(&machine, -1, NULL, 1);
+    raft_load(&machine, -1, &voters, 0);
+    start(NULL, &empty_disk);
+}
+
+void lead_dynamic(void) {
+    start_dynamic();
     tick(2000);
     vote_response(2, RAFT_NONE, 4, -1, true);
     vote_response(2, RAFT_NONE, 5, -1, true);
