@@ -99,42 +99,16 @@ class Member(threading.Thread):
         self.join(30)
 
 
-def until(fact, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not fact():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the group did not get there")
-        time.sleep(0.02)
-
-
 def group_of_two(bootstrap, topic, group, argument):
-    seen = rule.Seen()
     names = {"roundrobin": "roundrobin", "range": "range", "cooperative": "cooperative-sticky"}
     if argument and argument not in names:
         return {"lacks": f"librdkafka has no assignor {argument}"}
     strategy = {"partition.assignment.strategy": names[argument]} if argument else {}
-    a = Member(bootstrap, group, topic, seen, **strategy)
-    until(lambda: len(a.partitions) == 6)
-    b = Member(bootstrap, group, topic, seen, **strategy)
-    until(lambda: a.partitions and b.partitions and len(a.partitions | b.partitions) == 6 and b.read > 0)
-    shared = [len(a.partitions), len(b.partitions)]
-    b.close()
-    until(lambda: len(a.partitions) == 6)
-    print("covered", flush=True)
-    until(lambda: seen.ends >= 6)
-    a.close()
-    return seen.answer(alone=6, shared=shared, again=6)
+    return rule.two_members(lambda seen: Member(bootstrap, group, topic, seen, **strategy))
 
 
 def member(bootstrap, topic, group, argument):
-    seen = rule.Seen()
-    one, had = Member(bootstrap, group, topic, seen), 0
-    while seen.ends < 6:
-        has = len(one.partitions)
-        if has != had:
-            had = rule.has(has)
-        time.sleep(0.02)
-    one.close()
+    rule.one_member(lambda seen: Member(bootstrap, group, topic, seen))
 
 
 def pause(bootstrap, topic, group, argument):
@@ -197,19 +171,7 @@ def resume(bootstrap, topic, group, argument):
 
 
 def static(bootstrap, topic, group, argument):
-    one = Member(bootstrap, group, topic, **{"group.instance.id": "one"})
-    two = Member(bootstrap, group, topic, **{"group.instance.id": "two"})
-    until(lambda: len(one.partitions) == 2 and len(two.partitions) == 2)
-    before, assignments = sorted(two.partitions), one.assignments
-    two.close()
-    two = Member(bootstrap, group, topic, **{"group.instance.id": "two"})
-    until(lambda: len(two.partitions) > 0)
-    time.sleep(1.5)  # a heartbeat of `one` would tell it of a rebalance
-    after = sorted(two.partitions)
-    disturbed = one.assignments - assignments
-    two.close()
-    one.close()
-    return {"before": before, "after": after, "disturbed": disturbed}
+    return rule.static_members(lambda name: Member(bootstrap, group, topic, **{"group.instance.id": name}))
 
 
 def offsets(bootstrap, topic, group, argument):

@@ -2,6 +2,7 @@
 import json
 import sys
 import threading
+import time
 
 START_MS = 1700000000000
 ODD = [(b"\x00\xff", b"v0", START_MS, [("a", b"a"), ("b", b""), ("a", b"b")]), (None, b"v1", START_MS + 1, []), (b"k2", None, START_MS + 2, []),
@@ -47,6 +48,59 @@ class Seen:
 
     def answer(self, **more):
         return dict(more, seen=len(self.counts), most=max(self.counts.values(), default=0))
+
+
+def until(fact, seconds=40):
+    deadline = time.monotonic() + seconds
+    while not fact():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the group did not get there")
+        time.sleep(0.02)
+
+
+# What the members of a group do, where a member is a thread: it has its partitions, how many assignments it got, how many
+# records it has read, and close().
+
+def two_members(join):
+    """join(seen) is a new member, which reads into seen."""
+    seen = Seen()
+    a = join(seen)
+    until(lambda: len(a.partitions) == 6)
+    b = join(seen)
+    until(lambda: a.partitions and b.partitions and len(a.partitions | b.partitions) == 6 and b.read > 0)
+    shared = [len(a.partitions), len(b.partitions)]
+    b.close()
+    until(lambda: len(a.partitions) == 6)
+    print("covered", flush=True)
+    until(lambda: seen.ends >= 6)
+    a.close()
+    return seen.answer(alone=6, shared=shared, again=6)
+
+
+def one_member(join):
+    seen = Seen()
+    one, had = join(seen), 0
+    while seen.ends < 6:
+        count = len(one.partitions)
+        if count != had:
+            had = has(count)
+        time.sleep(0.02)
+    one.close()
+
+
+def static_members(join):
+    """join(name) is a new static member of that name."""
+    one, two = join("one"), join("two")
+    until(lambda: len(one.partitions) == 2 and len(two.partitions) == 2)
+    before, assignments = sorted(two.partitions), one.assignments
+    two.close()
+    two = join("two")
+    until(lambda: len(two.partitions) > 0)
+    time.sleep(1.5)  # a heartbeat of `one` would tell it of a rebalance
+    after, disturbed = sorted(two.partitions), one.assignments - assignments
+    two.close()
+    one.close()
+    return {"before": before, "after": after, "disturbed": disturbed}
 
 
 def main(capabilities):

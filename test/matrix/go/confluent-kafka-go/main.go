@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -125,9 +124,14 @@ func (m *member) look(at func()) {
 	at()
 }
 
-func (m *member) count() (count int) {
+func (m *member) Count() (count int) {
 	m.look(func() { count = len(m.partitions) })
 	return count
+}
+
+func (m *member) Read() (read int) {
+	m.look(func() { read = m.read })
+	return read
 }
 
 func join(c rule.Call, seen *rule.Seen, more kafka.ConfigMap) *member {
@@ -162,7 +166,7 @@ func join(c rule.Call, seen *rule.Seen, more kafka.ConfigMap) *member {
 	return m
 }
 
-func (m *member) leave() {
+func (m *member) Leave() {
 	m.look(func() { m.stop = true })
 	<-m.done
 }
@@ -170,8 +174,8 @@ func (m *member) leave() {
 func alone(c rule.Call) rule.Answer {
 	seen := &rule.Seen{}
 	m := join(c, seen, nil)
-	rule.Alone(seen, m.count)
-	m.leave()
+	rule.Alone(seen, m.Count)
+	m.Leave()
 	return nil
 }
 
@@ -237,21 +241,7 @@ func group(c rule.Call) rule.Answer {
 	default:
 		strategy = kafka.ConfigMap{"partition.assignment.strategy": c.Argument}
 	}
-	a := join(c, seen, strategy)
-	rule.Until("the first member has 6 partitions", func() bool { return a.count() == 6 })
-	b := join(c, seen, strategy)
-	rule.Until("the two have 6 partitions together, and the second has read", func() bool {
-		read := 0
-		b.look(func() { read = b.read })
-		return a.count() > 0 && b.count() > 0 && a.count()+b.count() == 6 && read > 0
-	})
-	shared := []int{a.count(), b.count()}
-	b.leave()
-	rule.Until("the first member has 6 partitions again", func() bool { return a.count() == 6 })
-	fmt.Println("covered")
-	rule.Until("six ends", func() bool { return seen.Ends() >= 6 })
-	a.leave()
-	return seen.Answer(shared)
+	return rule.Two(seen, func() rule.Member { return join(c, seen, strategy) })
 }
 
 func resume(c rule.Call) rule.Answer {
@@ -279,17 +269,17 @@ func resume(c rule.Call) rule.Answer {
 func static(c rule.Call) rule.Answer {
 	seen := &rule.Seen{}
 	one, two := join(c, seen, kafka.ConfigMap{"group.instance.id": "one"}), join(c, seen, kafka.ConfigMap{"group.instance.id": "two"})
-	rule.Until("both have two partitions", func() bool { return one.count() == 2 && two.count() == 2 })
+	rule.Until("both have two partitions", func() bool { return one.Count() == 2 && two.Count() == 2 })
 	before, after, assignments, disturbed := two.partitions, []int32{}, 0, 0
 	one.look(func() { assignments = one.assignments })
-	two.leave() // with an instance id it does not leave the group
+	two.Leave() // with an instance id it does not leave the group
 	two = join(c, seen, kafka.ConfigMap{"group.instance.id": "two"})
-	rule.Until("the second member has partitions again", func() bool { return two.count() > 0 })
+	rule.Until("the second member has partitions again", func() bool { return two.Count() > 0 })
 	time.Sleep(1500 * time.Millisecond) // a heartbeat of the first would tell it of a rebalance
 	two.look(func() { after = two.partitions })
 	one.look(func() { disturbed = one.assignments - assignments })
-	two.leave()
-	one.leave()
+	two.Leave()
+	one.Leave()
 	return rule.Answer{"before": before, "after": after, "disturbed": disturbed}
 }
 

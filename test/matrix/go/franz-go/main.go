@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -94,10 +93,16 @@ type member struct {
 	done        chan bool
 }
 
-func (m *member) count() int {
+func (m *member) Count() int {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	return len(m.partitions)
+}
+
+func (m *member) Read() int {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return m.read
 }
 
 func (m *member) sorted() (out []int32) {
@@ -150,7 +155,7 @@ func join(c rule.Call, seen *rule.Seen, options ...kgo.Opt) *member {
 	return m
 }
 
-func (m *member) leave() {
+func (m *member) Leave() {
 	m.cancel()
 	<-m.done
 	m.client.Close()
@@ -159,8 +164,8 @@ func (m *member) leave() {
 func alone(c rule.Call) rule.Answer {
 	seen := &rule.Seen{}
 	m := join(c, seen)
-	rule.Alone(seen, m.count)
-	m.leave()
+	rule.Alone(seen, m.Count)
+	m.Leave()
 	return nil
 }
 
@@ -219,22 +224,7 @@ func group(c rule.Call) rule.Answer {
 	if c.Argument != "" {
 		strategy = append(strategy, kgo.Balancers(balancers[c.Argument]))
 	}
-	a := join(c, seen, strategy...)
-	rule.Until("the first member has 6 partitions", func() bool { return a.count() == 6 })
-	b := join(c, seen, strategy...)
-	rule.Until("the two have 6 partitions together, and the second has read", func() bool {
-		b.mutex.Lock()
-		read := b.read
-		b.mutex.Unlock()
-		return a.count() > 0 && b.count() > 0 && a.count()+b.count() == 6 && read > 0
-	})
-	shared := []int{a.count(), b.count()}
-	b.leave()
-	rule.Until("the first member has 6 partitions again", func() bool { return a.count() == 6 })
-	fmt.Println("covered")
-	rule.Until("six ends", func() bool { return seen.Ends() >= 6 })
-	a.leave()
-	return seen.Answer(shared)
+	return rule.Two(seen, func() rule.Member { return join(c, seen, strategy...) })
 }
 
 func resume(c rule.Call) rule.Answer {
@@ -271,21 +261,21 @@ func resume(c rule.Call) rule.Answer {
 func static(c rule.Call) rule.Answer {
 	seen := &rule.Seen{}
 	one, two := join(c, seen, kgo.InstanceID("one")), join(c, seen, kgo.InstanceID("two"))
-	rule.Until("both have two partitions", func() bool { return one.count() == 2 && two.count() == 2 })
+	rule.Until("both have two partitions", func() bool { return one.Count() == 2 && two.Count() == 2 })
 	before := two.sorted()
 	one.mutex.Lock()
 	assignments := one.assignments
 	one.mutex.Unlock()
-	two.leave() // Close does not leave the group for a member with an instance id
+	two.Leave() // Close does not leave the group for a member with an instance id
 	two = join(c, seen, kgo.InstanceID("two"))
-	rule.Until("the second member has partitions again", func() bool { return two.count() > 0 })
+	rule.Until("the second member has partitions again", func() bool { return two.Count() > 0 })
 	time.Sleep(1500 * time.Millisecond) // a heartbeat of the first would tell it of a rebalance
 	after := two.sorted()
 	one.mutex.Lock()
 	disturbed := one.assignments - assignments
 	one.mutex.Unlock()
-	two.leave()
-	one.leave()
+	two.Leave()
+	one.Leave()
 	return rule.Answer{"before": before, "after": after, "disturbed": disturbed}
 }
 

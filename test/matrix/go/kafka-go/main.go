@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -93,10 +92,16 @@ type member struct {
 	done       chan bool
 }
 
-func (m *member) count() int {
+func (m *member) Count() int {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	return len(m.partitions)
+}
+
+func (m *member) Read() int {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return m.read
 }
 
 func (m *member) follow(c rule.Call, seen *rule.Seen, generation *kafka.Generation, assignment kafka.PartitionAssignment) {
@@ -123,8 +128,8 @@ func (m *member) follow(c rule.Call, seen *rule.Seen, generation *kafka.Generati
 func alone(c rule.Call) rule.Answer {
 	seen := &rule.Seen{}
 	m := join(c, seen)
-	rule.Alone(seen, m.count)
-	m.leave()
+	rule.Alone(seen, m.Count)
+	m.Leave()
 	return nil
 }
 
@@ -174,7 +179,7 @@ func join(c rule.Call, seen *rule.Seen) *member {
 	return m
 }
 
-func (m *member) leave() {
+func (m *member) Leave() {
 	rule.Check(m.group.Close())
 	m.cancel()
 	<-m.done
@@ -185,22 +190,7 @@ func group(c rule.Call) rule.Answer {
 		return rule.Answer{"lacks": "it has no assignor " + c.Argument}
 	}
 	seen := &rule.Seen{}
-	a := join(c, seen)
-	rule.Until("the first member has 6 partitions", func() bool { return a.count() == 6 })
-	b := join(c, seen)
-	rule.Until("the two have 6 partitions together, and the second has read", func() bool {
-		b.mutex.Lock()
-		read := b.read
-		b.mutex.Unlock()
-		return a.count() > 0 && b.count() > 0 && a.count()+b.count() == 6 && read > 0
-	})
-	shared := []int{a.count(), b.count()}
-	b.leave()
-	rule.Until("the first member has 6 partitions again", func() bool { return a.count() == 6 })
-	fmt.Println("covered")
-	rule.Until("six ends", func() bool { return seen.Ends() >= 6 })
-	a.leave()
-	return seen.Answer(shared)
+	return rule.Two(seen, func() rule.Member { return join(c, seen) })
 }
 
 func resume(c rule.Call) rule.Answer {

@@ -114,6 +114,30 @@ func Until(what string, fact func() bool) {
 	}
 }
 
+// Member of a group: how many partitions it has, how many records it has read.
+type Member interface {
+	Count() int
+	Read() int
+	Leave()
+}
+
+// Two members, one after the other; each reads into seen.
+func Two(seen *Seen, join func() Member) Answer {
+	a := join()
+	Until("the first member has 6 partitions", func() bool { return a.Count() == 6 })
+	b := join()
+	Until("the two have 6 partitions together, and the second has read", func() bool {
+		return a.Count() > 0 && b.Count() > 0 && a.Count()+b.Count() == 6 && b.Read() > 0
+	})
+	shared := []int{a.Count(), b.Count()}
+	b.Leave()
+	Until("the first member has 6 partitions again", func() bool { return a.Count() == 6 })
+	fmt.Println("covered")
+	Until("six ends", func() bool { return seen.Ends() >= 6 })
+	a.Leave()
+	return seen.Answer(shared)
+}
+
 // Alone tells how many partitions a member has, until the ends have come.
 func Alone(seen *Seen, count func() int) {
 	for had := 0; seen.Ends() < 6; time.Sleep(20 * time.Millisecond) {

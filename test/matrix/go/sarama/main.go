@@ -159,10 +159,16 @@ func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.
 	return nil
 }
 
-func (m *member) count() int {
+func (m *member) Count() int {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	return len(m.partitions)
+}
+
+func (m *member) Read() int {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return m.read
 }
 
 func join(c rule.Call, instance string, each func(sarama.ConsumerGroupSession, *sarama.ConsumerMessage)) *member {
@@ -185,7 +191,7 @@ func join(c rule.Call, instance string, each func(sarama.ConsumerGroupSession, *
 	return m
 }
 
-func (m *member) leave() {
+func (m *member) Leave() {
 	m.cancel()
 	<-m.done
 	rule.Check(m.group.Close())
@@ -201,8 +207,8 @@ func counted(seen *rule.Seen) func(sarama.ConsumerGroupSession, *sarama.Consumer
 func alone(c rule.Call) rule.Answer {
 	seen := &rule.Seen{}
 	m := join(c, "", counted(seen))
-	rule.Alone(seen, m.count)
-	m.leave()
+	rule.Alone(seen, m.Count)
+	m.Leave()
 	return nil
 }
 
@@ -242,22 +248,7 @@ var strategies = map[string]func() sarama.BalanceStrategy{"range": sarama.NewBal
 func group(c rule.Call) rule.Answer {
 	seen := &rule.Seen{}
 	each := counted(seen)
-	a := join(c, "", each)
-	rule.Until("the first member has 6 partitions", func() bool { return a.count() == 6 })
-	b := join(c, "", each)
-	rule.Until("the two have 6 partitions together, and the second has read", func() bool {
-		b.mutex.Lock()
-		read := b.read
-		b.mutex.Unlock()
-		return a.count() > 0 && b.count() > 0 && a.count()+b.count() == 6 && read > 0
-	})
-	shared := []int{a.count(), b.count()}
-	b.leave()
-	rule.Until("the first member has 6 partitions again", func() bool { return a.count() == 6 })
-	fmt.Println("covered")
-	rule.Until("six ends", func() bool { return seen.Ends() >= 6 })
-	a.leave()
-	return seen.Answer(shared)
+	return rule.Two(seen, func() rule.Member { return join(c, "", each) })
 }
 
 func resume(c rule.Call) rule.Answer {
@@ -269,7 +260,7 @@ func resume(c rule.Call) rule.Answer {
 		}
 	})
 	rule.Until("the first member has read 40", func() bool { first.mutex.Lock(); defer first.mutex.Unlock(); return count == 40 })
-	first.leave()
+	first.Leave()
 	var offsets []int64
 	second := join(c, "", func(session sarama.ConsumerGroupSession, message *sarama.ConsumerMessage) {
 		offsets = append(offsets, message.Offset)
@@ -280,22 +271,22 @@ func resume(c rule.Call) rule.Answer {
 		defer second.mutex.Unlock()
 		return len(offsets) > 0 && offsets[len(offsets)-1] >= 99
 	})
-	second.leave()
+	second.Leave()
 	return rule.Answer{"first": offsets[0], "last": offsets[len(offsets)-1]}
 }
 
 func static(c rule.Call) rule.Answer {
 	each := func(sarama.ConsumerGroupSession, *sarama.ConsumerMessage) {}
 	one, two := join(c, "one", each), join(c, "two", each)
-	rule.Until("both have two partitions", func() bool { return one.count() == 2 && two.count() == 2 })
+	rule.Until("both have two partitions", func() bool { return one.Count() == 2 && two.Count() == 2 })
 	before, assignments := two.partitions, one.assignments
-	two.leave() // with an instance id it does not leave the group
+	two.Leave() // with an instance id it does not leave the group
 	two = join(c, "two", each)
-	rule.Until("the second member has partitions again", func() bool { return two.count() == 2 })
+	rule.Until("the second member has partitions again", func() bool { return two.Count() == 2 })
 	time.Sleep(1500 * time.Millisecond) // a heartbeat of the first would tell it of a rebalance
 	after, disturbed := two.partitions, one.assignments-assignments
-	two.leave()
-	one.leave()
+	two.Leave()
+	one.Leave()
 	return rule.Answer{"before": before, "after": after, "disturbed": disturbed}
 }
 
