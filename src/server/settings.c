@@ -268,6 +268,9 @@ static bool read_dirs(struct reading *reading) {
     struct span dirs = config_text(&reading->view, KEY_log_dirs, NULL), item;
     if (!dirs.data || dirs.size == 0) dirs = config_text(&reading->view, KEY_log_dir, NULL);
     while (config_list_next(&dirs, &item)) {
+        bool is_there = false; /* named twice it is still one directory, as for Apache Kafka */
+        for (uint32_t i = 0; i < out->log_dir_count; i++) is_there |= span_equal(span_text(out->log_dirs[i]), item);
+        if (is_there) continue;
         if (out->log_dir_count == LOG_DIRS_MAX || !copy(out->log_dirs[out->log_dir_count++], LOG_PATH_MAX, item)) return fail(reading, KEY_log_dirs, "too many, or too long");
     }
     if (out->log_dir_count == 0) return fail(reading, KEY_log_dirs, "at least one directory is needed");

@@ -58,6 +58,8 @@ TEST(settings_of_a_plain_file) {
     assert_string_equal(settings.metadata_dir, "/a");
     assert_false(settings.page_cache);
     assert_string_equal(warning_bytes, "");
+    assert_true(read_with("log.dirs=/a,/b,/a"));
+    assert_int_equal(settings.log_dir_count, 2);
     assert_true(read_with("metadata.log.dir=/m\nmoldau.durability=page-cache\nmoldau.shards=3\nbroker.rack=r1"));
     assert_string_equal(settings.metadata_dir, "/m");
     assert_true(settings.page_cache);
