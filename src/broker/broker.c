@@ -116,10 +116,10 @@ static void config_changed(void *context, const struct image_config *before, con
     }
 }
 
-static void settings_to_logs(struct broker *broker) {
+static void settings_to_partitions(struct broker *broker) {
     MAP_EACH(node, &broker->partitions) {
         struct partition *partition = MAP_EACH_ITEM(node, struct partition, node);
-        if (!partition->is_deleting) log_config_set(partition->log, &partition->topic->settings.log);
+        if (!partition->is_deleting) partition_settings(partition);
     }
 }
 
@@ -151,7 +151,7 @@ void broker_image(struct broker *broker, struct image *image) {
         struct log_store_options store = {0};
         store_settings_read(&store, &view, broker->shards, log_dirs_count(broker->node->dirs));
         log_store_tune(broker->store, &store);
-        settings_to_logs(broker);
+        settings_to_partitions(broker);
         tracing_follow(broker);
     }
     image_drop(broker->previous);

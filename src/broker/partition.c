@@ -149,6 +149,16 @@ static bool lead(struct partition *partition, const struct image_partition *stat
     return true;
 }
 
+void partition_settings(struct partition *partition) {
+    const struct topic_settings *settings = &partition->topic->settings;
+    struct replica_event event = {.type = REPLICA_SETTINGS};
+    event.settings.min_isr = settings->min_isr;
+    event.settings.lag_ms_max = partition->broker->node->replica_lag_ms_max;
+    event.settings.fsync = true;
+    log_config_set(partition->log, &settings->log);
+    step(partition, &event);
+}
+
 static const struct image_partition *state_of(struct partition *partition) {
     const struct image_topic *topic = image_topic_by_id(partition->broker->image, partition->topic->id);
     return topic ? image_partition(topic, partition->index) : NULL;

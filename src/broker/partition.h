@@ -53,6 +53,8 @@ void partition_listen(struct partition *partition, struct partition_listener *li
 struct partition *partition_get(struct broker *broker, struct uuid topic_id, partition_index index, enum kafka_error *why);
 /* Only if it is in use. */
 struct partition *partition_find(struct broker *broker, struct uuid topic_id, partition_index index);
+/* Its topic's settings are others now: they hold at once. */
+void partition_settings(struct partition *partition);
 /* The broker ends: the log is the store's to close. */
 void partition_forget(struct partition *partition);
 /* Which shard a partition lives on. */

@@ -297,3 +297,91 @@ static bool is_like_the_first(struct effects *e) {
 EFFECT(compression_gzip_level, "compression.gzip.level", "compression.gzip.level", "1", "9", "compression.type=gzip\nlog.retention.ms=-1\n", is_like_the_first)
 EFFECT(compression_lz4_level, "compression.lz4.level", "compression.lz4.level", "17", "1", "compression.type=lz4\nlog.retention.ms=-1\n", is_like_the_first)
 EFFECT(compression_zstd_level, "compression.zstd.level", "compression.zstd.level", "19", "-50", "compression.type=zstd\nlog.retention.ms=-1\n", is_like_the_first)
+
+/* ---- replicas: a topic of two, whose second broker is known and does not follow */
+
+static void register_second(struct effects *e) {
+    struct rig_client controller;
+    struct broker_registration_request request;
+    struct broker_registration_request_listener listener;
+    struct uuid directory = {{7}};
+    broker_registration_request_init(&request);
+    broker_registration_request_listener_init(&listener);
+    request.broker_id = 2;
+    request.cluster_id = SPAN_LITERAL("a-node-in-a-test-AAAAA");
+    request.incarnation_id = (struct uuid){{9}};
+    request.log_dirs = &directory, request.log_dirs_count = 1;
+    request.listeners = &listener, request.listeners_count = 1;
+    listener.name = SPAN_LITERAL("PLAINTEXT"), listener.host = SPAN_LITERAL("10.0.0.7"), listener.port = 9092;
+    request.features = broker_registration_request_feature_array(&e->rig.arena, FEATURES_COUNT);
+    request.features_count = FEATURES_COUNT;
+    for (int i = 0; i < FEATURES_COUNT; i++)
+        request.features[i] = (struct broker_registration_request_feature){span_text(features[i].name), features[i].min, features[i].max};
+    rig_connect(&controller, &e->rig, RIG_CONTROLLER_PORT);
+    const struct broker_registration_response *answer = rig_ask(&controller, API_BROKER_REGISTRATION, 4, &request);
+    assert_non_null(answer);
+    assert_int_equal(answer->error_code, KAFKA_NONE);
+    rig_disconnect(&controller);
+}
+static void make_topic_of_two(struct effects *e) {
+    struct create_topics_request request;
+    struct create_topics_request_creatable_topic topic;
+    struct create_topics_request_creatable_replica_assignment assignment;
+    int32_t brokers[] = {1, 2};
+    register_second(e);
+    create_topics_request_init(&request);
+    create_topics_request_creatable_topic_init(&topic);
+    create_topics_request_creatable_replica_assignment_init(&assignment);
+    topic.name = SPAN_LITERAL("two");
+    topic.num_partitions = topic.replication_factor = -1;
+    topic.assignments = &assignment, topic.assignments_count = 1;
+    assignment.broker_ids = brokers, assignment.broker_ids_count = 2;
+    request.topics = &topic, request.topics_count = 1;
+    request.timeout_ms = 10000;
+    const struct create_topics_response *answer = rig_ask(&e->client, API_CREATE_TOPICS, 7, &request);
+    assert_non_null(answer);
+    assert_int_equal(answer->topics[0].error_code, KAFKA_NONE);
+    effects_pass(e, 200);
+    e->name = "two";
+}
+static bool wants_two_in_sync(struct effects *e) {
+    struct effects_answer answer = effects_produce(e, &(struct effects_record){.topic = "two", .value = SPAN_LITERAL("x")});
+    if (answer.error) assert_int_equal(answer.error, KAFKA_NOT_ENOUGH_REPLICAS);
+    return answer.error != KAFKA_NONE;
+}
+static void set_elr(struct effects *e, int16_t level) {
+    struct update_features_request request;
+    struct update_features_request_feature_update_key update;
+    update_features_request_init(&request);
+    update_features_request_feature_update_key_init(&update);
+    request.feature_updates = &update, request.feature_updates_count = 1;
+    update.feature = SPAN_LITERAL("eligible.leader.replicas.version");
+    update.max_version_level = level;
+    update.upgrade_type = level ? 1 : 2;
+    const struct update_features_response *answer = rig_ask(&e->client, API_UPDATE_FEATURES, 1, &request);
+    assert_non_null(answer);
+    assert_int_equal(answer->error_code, KAFKA_NONE);
+    effects_pass(e, 100);
+}
+/* min.insync.replicas: in the file, of all brokers, of the broker (which may have one where there are no eligible leaders), of the
+ * topic. */
+TEST(effect_of_min_insync_replicas) {
+    struct effects e;
+    effects_open(&e, 1, "min.insync.replicas=2\n");
+    make_topic_of_two(&e);
+    assert_true(wants_two_in_sync(&e));
+    set_elr(&e, 0);
+    effects_set(&e, LEVEL_ALL, "min.insync.replicas", NULL);
+    assert_true(wants_two_in_sync(&e));
+    effects_set(&e, LEVEL_ALL, "min.insync.replicas", "1");
+    assert_false(wants_two_in_sync(&e));
+    effects_set(&e, LEVEL_ONE, "min.insync.replicas", "2");
+    assert_true(wants_two_in_sync(&e));
+    effects_set(&e, LEVEL_TOPIC, "min.insync.replicas", "1");
+    assert_false(wants_two_in_sync(&e));
+    effects_set(&e, LEVEL_TOPIC, "min.insync.replicas", NULL);
+    assert_true(wants_two_in_sync(&e));
+    effects_set(&e, LEVEL_ONE, "min.insync.replicas", NULL);
+    assert_false(wants_two_in_sync(&e));
+    effects_close(&e);
+}
