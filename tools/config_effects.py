@@ -21,8 +21,8 @@ TABLE = ROOT / "test" / "configs" / "effects.tsv"
 COPY = pathlib.Path(os.environ.get("MUTATE_DIR", ROOT / "build" / "config-effects")) / "tree"
 SOURCES = {"file": {"BROKER": 4}, "one": {"BROKER": 2}, "all": {"BROKER": 3}, "own": {"TOPIC": 1, "GROUP": 8, "CLIENT_METRICS": 7}}
 PLACES = {"READ_ONLY": ["file"], "PER_BROKER": ["file", "one"], "CLUSTER_WIDE": ["file", "one", "all"]}
-# Documented as a broker's own, and taken for all of them, too; or of one broker, and refused while it runs.
-ALSO = {"replica.alter.log.dirs.io.max.bytes.per.second": ["file", "one", "all"], "listeners": ["file"], "listener.security.protocol.map": ["file"]}
+# Documented as a broker's own, and taken for all of them, too; taken while it runs, and read at the start alone; refused while it runs.
+ALSO = {"config.providers": ["file"], "replica.alter.log.dirs.io.max.bytes.per.second": ["file", "one", "all"], "listeners": ["file"], "listener.security.protocol.map": ["file"]}
 
 
 def wanted():
@@ -78,18 +78,20 @@ def check():
 
 def copy_tree():
     """Only what changed gets a new time, so that a build that is there is used."""
+    patch = ROOT / "test" / "configs" / "ignore.patch"
+    planted = {name: None for name in re.findall(r"^\+\+\+ b/(\S+)", patch.read_text(), re.M)}
     for name in subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout.decode().split("\0"):
         source, target = ROOT / name, COPY / name
-        if not name or not source.is_file() or name == "src/meta/config.c" or (target.exists() and target.read_bytes() == source.read_bytes()):
+        if not name or not source.is_file() or (name not in planted and target.exists() and target.read_bytes() == source.read_bytes()):
             continue
+        if name in planted and target.exists():
+            planted[name] = target.read_bytes(), target.stat().st_mtime
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
-    planted = COPY / "src" / "meta" / "config.c"
-    before = planted.read_bytes() if planted.exists() else None
-    shutil.copy(ROOT / "src" / "meta" / "config.c", planted)
-    subprocess.run(["patch", "-p1", "--force", "--no-backup-if-mismatch", "-i", ROOT / "test" / "configs" / "ignore.patch"], cwd=COPY, check=True, stdout=subprocess.DEVNULL)
-    if planted.read_bytes() == before:
-        os.utime(planted, (0, 0)) # as it was built
+    subprocess.run(["patch", "-p1", "--force", "--no-backup-if-mismatch", "-i", patch], cwd=COPY, check=True, stdout=subprocess.DEVNULL)
+    for name, before in planted.items():
+        if before and before[0] == (COPY / name).read_bytes():
+            os.utime(COPY / name, (before[1], before[1])) # as it was built
     if not (COPY / "build" / "build.ninja").exists():
         subprocess.run(["meson", "setup", COPY / "build", COPY, "-Dtests=true"], check=True, stdout=subprocess.DEVNULL)
 

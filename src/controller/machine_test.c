@@ -263,9 +263,9 @@ static void beat_all(struct rig *rig, uint32_t but) {
  * is not. */
 TEST(machine_fences_who_is_silent) {
     struct rig rig;
-    open_three(&rig, "broker.session.timeout.ms=9000\nmetadata.max.idle.interval.ms=0\n");
+    open_three(&rig, "broker.session.timeout.ms=8000\nmetadata.max.idle.interval.ms=0\n");
     assert_int_equal(rig_create(&rig, "t", 6, 3), KAFKA_NONE);
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < 8; i++) {
         rig_tick(&rig, 1000);
         beat_all(&rig, 1);
     }
@@ -348,10 +348,10 @@ TEST(machine_writes_a_no_op_when_idle) {
     rig_close(&rig);
 }
 
-/* After a leader came back, its partitions return to it when the balancer runs, not before. */
-TEST(machine_balances_leaders) {
+/* Is a preferred leader that came back leading again after that time? */
+static bool leads_again_within(const char *config, time_ms span) {
     struct rig rig;
-    open_three(&rig, "leader.imbalance.check.interval.seconds=300\nmetadata.max.idle.interval.ms=0\nbroker.session.timeout.ms=900000\n");
+    open_three(&rig, config);
     assert_int_equal(rig_create(&rig, "t", 3, 3), KAFKA_NONE);
     struct alter_partition_request in;
     broker_id first = image_replicas(rig_partition(&rig, "t", 0)).ids[0];
@@ -382,10 +382,52 @@ TEST(machine_balances_leaders) {
     assert_int_equal(out.topics[0].partitions[0].error_code, KAFKA_NONE);
     assert_int_equal(out.topics[0].partitions[0].isr_count, 3);
     assert_int_equal(out.topics[0].partitions[0].partition_epoch, rig_partition(&rig, "t", 0)->partition_epoch);
-    rig_tick(&rig, 100000);
-    assert_true(rig_partition(&rig, "t", 0)->leader != first);
-    rig_tick(&rig, 200000);
-    assert_int_equal(rig_partition(&rig, "t", 0)->leader, first);
+    rig_tick(&rig, span);
+    bool leads = rig_partition(&rig, "t", 0)->leader == first;
+    rig_check(&rig, NULL);
+    rig_close(&rig);
+    return leads;
+}
+
+/* After a leader came back, its partitions return to it when the balancer runs, not before. */
+TEST(machine_balances_leaders) {
+    static const char config[] = "leader.imbalance.check.interval.seconds=200\nmetadata.max.idle.interval.ms=0\nbroker.session.timeout.ms=900000\n";
+    static const char never_said[] = "auto.leader.rebalance.enable=false\nleader.imbalance.check.interval.seconds=200\nmetadata.max.idle.interval.ms=0\nbroker.session.timeout.ms=900000\n";
+    assert_false(leads_again_within(config, 199000));
+    assert_true(leads_again_within(config, 201000));
+    assert_false(leads_again_within(never_said, 700000));
+}
+
+/* A partition whose only replica in sync is gone, and whose topic is given leave to lose records meanwhile, is led by another replica
+ * at the next look for such, unclean.leader.election.interval.ms after the last one. */
+TEST(machine_elects_uncleanly_from_time_to_time) {
+    struct rig rig;
+    rig_open_cluster(&rig, "unclean.leader.election.interval.ms=50000\nmetadata.max.idle.interval.ms=0\nbroker.session.timeout.ms=900000\nauto.leader.rebalance.enable=false\n", MV_LATEST, false);
+    assert_int_equal(rig_create(&rig, "mine", 1, 2), KAFKA_NONE);
+    const struct image_partition *p = rig_partition(&rig, "mine", 0);
+    broker_id kept = p->leader, other = image_replicas(p).ids[image_replicas(p).ids[0] == kept];
+    rig_register(&rig, other, NULL); /* a new process of it: out of the ISR */
+    rig_unfence(&rig, other);
+    rig_register(&rig, kept, NULL);
+    assert_int_equal(rig_partition(&rig, "mine", 0)->leader, -1);
+    struct incremental_alter_configs_request in;
+    struct incremental_alter_configs_response out;
+    struct incremental_alter_configs_request_alter_configs_resource resource;
+    struct incremental_alter_configs_request_alterable_config config;
+    incremental_alter_configs_request_init(&in);
+    incremental_alter_configs_response_init(&out);
+    incremental_alter_configs_request_alter_configs_resource_init(&resource);
+    incremental_alter_configs_request_alterable_config_init(&config);
+    in.resources = &resource, in.resources_count = 1;
+    resource.resource_type = 2, resource.resource_name = SPAN_LITERAL("mine");
+    resource.configs = &config, resource.configs_count = 1;
+    config.name = SPAN_LITERAL("unclean.leader.election.enable"), config.value = SPAN_LITERAL("true");
+    assert_int_equal(rig_call(&rig, 44, 1, &in, &out), KAFKA_NONE);
+    assert_int_equal(out.responses[0].error_code, KAFKA_NONE);
+    rig_tick(&rig, 45000);
+    assert_int_equal(rig_partition(&rig, "mine", 0)->leader, -1);
+    rig_tick(&rig, 10000);
+    assert_int_equal(rig_partition(&rig, "mine", 0)->leader, other);
     rig_check(&rig, NULL);
     rig_close(&rig);
 }
@@ -393,14 +435,14 @@ TEST(machine_balances_leaders) {
 /* A broker in more ISRs than one step changes is fenced in several, and never fenced while it is in one of them. */
 TEST(machine_fences_in_steps) {
     struct rig rig;
-    open_three(&rig, "broker.session.timeout.ms=9000\nmetadata.max.idle.interval.ms=0\nauto.leader.rebalance.enable=false\n");
+    open_three(&rig, "broker.session.timeout.ms=8000\nmetadata.max.idle.interval.ms=0\nauto.leader.rebalance.enable=false\n");
     for (int t = 0; t < 3; t++) {
         char name[8];
         snprintf(name, sizeof name, "t%d", t);
         assert_int_equal(rig_create(&rig, name, 9000, 3), KAFKA_NONE);
     }
     uint32_t batches = rig.batch_count;
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < 8; i++) {
         rig_tick(&rig, 1000);
         beat_all(&rig, 1);
     }

@@ -342,6 +342,18 @@ static bool files_high_watermark(struct effects *e) {
 EFFECT(flush_offset_checkpoint_interval_ms, "log.flush.offset.checkpoint.interval.ms", "1000", "60000", "log.roll.ms=100\n", files_recovery_point)
 EFFECT(high_watermark_checkpoint_interval_ms, "replica.high.watermark.checkpoint.interval.ms", "1000", "60000", "log.flush.offset.checkpoint.interval.ms=60000\n", files_high_watermark)
 
+/* With five megabytes left on the disk. */
+static bool keeps_ten(struct effects *e) {
+    struct sim_disk *disk = sim_host_disk(e->rig.hosts[RIG_NODE]);
+    effects_fill(e, NULL, 10);
+    sim_disk_set_capacity(disk, sim_disk_used(disk) + 5000000);
+    effects_pass(e, 15000);
+    struct effects_answer answer = effects_produce(e, &(struct effects_record){.value = SPAN_LITERAL("x")});
+    if (answer.error) assert_int_equal(answer.error, KAFKA_KAFKA_STORAGE_ERROR);
+    return answer.error != KAFKA_NONE;
+}
+EFFECT(moldau_disk_reserve, "moldau.disk.reserve", "10000000", "0", NULL, keeps_ten)
+
 /* ---- the metadata log */
 
 #define METADATA "__cluster_metadata-0"

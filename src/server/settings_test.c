@@ -12,11 +12,9 @@ static char why_bytes[1024], warning_bytes[1024];
 static const char base[] = "process.roles=broker,controller\nnode.id=7\ncontroller.quorum.voters=7@localhost:9093\n"
                            "controller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://localhost:9093\nlog.dirs=/a,/b\n";
 
-/* Reads the base with these lines behind it, where the last of a key counts as in Java's properties. */
-static bool read_with(const char *lines) {
+static bool read_lines(const char *text) {
     struct config_values values;
     struct text why, warnings;
-    char text[4096];
     arena_destroy(&arena);
     pool_destroy(&pool);
     pool_init(&pool, 0, 0);
@@ -24,10 +22,16 @@ static bool read_with(const char *lines) {
     text_init(&why, why_bytes, sizeof why_bytes);
     text_init(&warnings, warning_bytes, sizeof warning_bytes);
     why_bytes[0] = warning_bytes[0] = 0;
-    snprintf(text, sizeof text, "%s%s\n", base, lines);
     config_values_init(&values, &arena);
     struct span copy = span_of(arena_copy(&arena, text, strlen(text)), strlen(text));
     return config_values_read(&values, copy, &why) == ERR_NONE && settings_read(&settings, &values, &why, &warnings);
+}
+
+/* Reads the base with these lines behind it, where the last of a key counts as in Java's properties. */
+static bool read_with(const char *lines) {
+    char text[4096];
+    snprintf(text, sizeof text, "%s%s\n", base, lines);
+    return read_lines(text);
 }
 
 static void begin(void) {
@@ -65,6 +69,20 @@ TEST(settings_of_a_plain_file) {
     assert_true(settings.page_cache);
     assert_int_equal(settings.shards, 3);
     assert_string_equal(settings.rack, "r1");
+    end();
+}
+
+/* log.dir is looked at where there are no log.dirs. The metadata lie in metadata.log.dir, or in the first one. */
+TEST(settings_of_directories) {
+    begin();
+    assert_true(read_lines("process.roles=broker,controller\nnode.id=7\ncontroller.quorum.voters=7@localhost:9093\ncontroller.listener.names=CONTROLLER\n"
+                           "listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://localhost:9093\nlog.dir=/one,/two\n"));
+    assert_int_equal(settings.log_dir_count, 2);
+    assert_string_equal(settings.log_dirs[1], "/two");
+    assert_string_equal(settings.metadata_dir, "/one");
+    assert_true(read_with("log.dir=/one\nmetadata.log.dir=/m"));
+    assert_string_equal(settings.log_dirs[0], "/a");
+    assert_string_equal(settings.metadata_dir, "/m");
     end();
 }
 
