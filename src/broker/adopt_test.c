@@ -120,3 +120,25 @@ TEST(adoption_puts_aside_what_is_not_its_own) {
     assert_false(adopt_is_complete(broker_rig_of(&rig, topic, 1)));
     broker_rig_close(&rig);
 }
+
+/* A topic that is deleted before anybody has asked for its partitions: its files go all the same, on every shard. */
+TEST(files_of_a_deleted_topic_go_unasked) {
+    enum { PARTITIONS = 6 };
+    struct broker_rig rig;
+    struct uuid topic = filled(&rig, 3, PARTITIONS);
+    struct remove_topic_record gone = {.topic_id = topic};
+    broker_rig_start(&rig);
+    broker_rig_publish(&rig);
+    for (partition_index i = 0; i < PARTITIONS; i++) assert_false(is_adopted(&rig, topic, i));
+    broker_rig_record(&rig, REMOVE_TOPIC_RECORD_TYPE, &gone);
+    broker_rig_publish(&rig);
+    broker_rig_for(&rig, 100);
+    for (partition_index i = 0; i < PARTITIONS; i++) {
+        char path[32];
+        snprintf(path, sizeof path, "/data/t-%d", i);
+        assert_false(there_is(&rig, path));
+        assert_false(is_adopted(&rig, topic, i));
+    }
+    assert_int_equal(strays(&rig), 0);
+    broker_rig_close(&rig);
+}
