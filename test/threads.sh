@@ -8,7 +8,8 @@ program=$1 seconds=${2:-10}
 folder=$(mktemp -d)
 node=
 trap '[ -z "$node" ] || kill -9 "$node" 2>/dev/null || true; rm -rf "$folder"' EXIT
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+# Below the ephemeral range: whoever connects somewhere could be given the port in the meantime.
+port=$(cd "$(dirname "$0")/clients" && python3 -B -c 'import conftest_shared; print(conftest_shared.free_port())')
 TSAN_OPTIONS="halt_on_error=0 exitcode=66" "$program" dev --dir "$folder/data" --port "$port" --override moldau.shards=3 \
   --override num.partitions=6 >"$folder/log" 2>&1 &
 node=$!

@@ -46,6 +46,7 @@ END {
     if (printed == max - 1 && i < count) { print "and " count - i + 1 " lines of the kind more"; printed++ }
     else { print why[i]; printed++ }
   }
+  if (!printed && !count && !ends) print "it said nothing and ended with status " status
   if (count == 0) # nothing that is known: its end
     for (i = ends - (max - printed) + 1; i <= ends; i++) if (i > 0) print cut(last[i])
 }'

@@ -114,6 +114,7 @@ four
 LOG
 long=$(printf 'x%.0s' $(seq 500))
 says "a long line" 1 1 "FAILED: a ${long:0:227}..." <<<"FAILED: a $long"
+says "nothing at all" 1 3 'it said nothing and ended with status 1' </dev/null
 says "nothing said" 139 3 'it was ended by signal 11' </dev/null
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
