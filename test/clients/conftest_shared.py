@@ -49,12 +49,18 @@ class Metrics:
 
 
 class Node:
-    """A node that can be stopped, killed and started again over the same folder and port."""
+    """A node that can be stopped, killed and started again over the same folder and port.
+
+    It has one shard unless its options or SHARDS in the environment say otherwise, and not as many as the machine has cores: a
+    change of metadata is acknowledged when it is committed, and other shards see it a moment later, as another broker would.
+    """
 
     def __init__(self, folder, options=()):
         self.folder = pathlib.Path(folder)
         self.port = free_port()
         self.options = list(options)
+        if not any("moldau.shards=" in str(option) for option in self.options):
+            self.options += ["--override", "moldau.shards=" + os.environ.get("SHARDS", "1")]
         self.environment = {}  # more than this process has
         self.process = None
         self.log = self.folder.parent / (self.folder.name + ".log")

@@ -115,8 +115,13 @@ def a_flipped_bit(data, key, value):
 
 
 def restarted(node):
+    """Up, and its well groups loaded."""
     node.start()
-    return Connection(node.port)
+    connection, deadline = Connection(node.port), time.monotonic() + 30
+    well = [group for index, groups in GROUPS.items() if index != SICK for group in groups]
+    while any(offset_of(connection, group) in (-14, -15, -NOT_COORDINATOR) for group in well) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return connection
 
 
 @pytest.mark.parametrize("what", [a_newer_value, a_value_of_no_version, a_length_that_cannot_be, a_key_that_ends_too_soon, a_flipped_bit])

@@ -284,7 +284,7 @@ def futures(connection):
 
 @pytest.mark.parametrize("stop", ["kill", "stop"])
 def test_a_move_goes_on_after_a_start(two, stop):
-    """At 300 kB a second some 4 MB are on their way for long enough: the node is killed, or stopped, and started again. The
+    """At 100 kB a second some 4 MB are on their way for long enough: the node is killed, or stopped, and started again. The
     future is told before and after, and goes on; without a bound it soon is the log, with all that was written."""
     connection = Connection(two.port)
     answer = connection.ask("CreateTopics", 7, Topics=[{"Name": "t", "NumPartitions": 1, "ReplicationFactor": 1, "Configs": [
@@ -295,7 +295,7 @@ def test_a_move_goes_on_after_a_start(two, stop):
         produce(connection, "t", 0, batch([value], timestamp=1))
     here = place_of(connection, "t")
     there = next(path for path in two.dirs if path != here)
-    rate(connection, 300_000)
+    rate(connection, 100_000)
     time.sleep(0.3)
     assert alter(connection, 2, there, "t", [0]) == {0: NONE}
     time.sleep(1)
