@@ -31,7 +31,7 @@ from clients import CLIENTS  # noqa: E402
 from conftest_shared import Node  # noqa: E402
 
 CELL_SECONDS = 60
-BUILD_SECONDS = 900
+BUILD_SECONDS = 2700
 
 
 def last_line(text):
