@@ -18,8 +18,8 @@ awk -F'[(,] *' -v keys="$(read_as 'KEY_([a-z0-9_]+)')" -v fields="$(read_as 'con
       n = split(last, names, ","); for (i = 1; i <= n; i++) { sub(/\*.*/, "", names[i]); behind[names[i]] = 1 } }
     else if (!told) unread[$1 " " name] = 1
   }
-  /^CONFIG_BROKER\(/ && /NOT_SERVED/ && key[$2] && !/"(early\.start\.listeners|.*\.policy\.class\.name|client\.quota\.callback\.class|group\.[a-z]+\.assignors|replica\.lag\.time\.max\.ms)"/ {
-    print "read, and said not to be served: " $3; bad++ # but for those that are read to be refused, and what followers are measured by, whom nobody has yet
+  /^CONFIG_BROKER\(/ && /NOT_SERVED/ && key[$2] && !/"(early\.start\.listeners|.*\.policy\.class\.name|client\.quota\.callback\.class|group\.[a-z]+\.assignors|replica\.lag\.time\.max\.ms|controller\.quorum\.[a-z.]+\.ms)"/ {
+    print "read, and said not to be served: " $3; bad++ # but for those that are read to be refused, and what is handed to machines whose peers are not there yet
   }
   END {
     unread["broker.id"] = 0 # another name of node.id
