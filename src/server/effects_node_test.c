@@ -285,6 +285,30 @@ static bool moves_slowly(struct effects *e) {
 }
 EFFECT(alter_log_dirs_rate, .key = "replica.alter.log.dirs.io.max.bytes.per.second", .acting = "200000", .idle = "1000000000", .settings = "log.dirs=/data,/more\nmessage.max.bytes=2000000\n", .probe = moves_slowly)
 
+/* After kill -9, with a slow disk: are 96 logs recovered as soon as the first time? */
+static bool recovers_as_at_first(struct effects *e) {
+    static time_ns first;
+    struct sim_timing timing = sim_timing_default();
+    timing.stall_one_in = 0;
+    if (e->turns == 1) rig_topic(&e->client, "many", 96);
+    for (partition_index p = 0; p < 96; p++) assert_int_equal(rig_produce(&e->client, "many", p, 1, 10, NULL), KAFKA_NONE);
+    node_rig_kill(&e->rig);
+    rig_disconnect(&e->client);
+    timing.disk_min = 200 * NS_PER_MS;
+    sim_host_set_timing(e->rig.hosts[RIG_NODE], &timing);
+    assert_true(node_rig_start(&e->rig) && node_rig_run(&e->rig));
+    time_ns begin = io_now(e->rig.io);
+    const struct log_metrics *metrics = log_store_metrics(server_node(e->rig.server)->brokers[0]->store);
+    while (metrics->recoveries < 96 && io_now(e->rig.io) - begin < 600 * NS_PER_S) effects_pass(e, 10);
+    time_ns took = io_now(e->rig.io) - begin;
+    timing.disk_min = 0;
+    sim_host_set_timing(e->rig.hosts[RIG_NODE], &timing);
+    rig_connect(&e->client, &e->rig, RIG_PORT);
+    if (e->turns == 1) first = took;
+    return took < first + first / 4 && took > first - first / 4;
+}
+EFFECT(num_recovery_threads, .key = "num.recovery.threads.per.data.dir", .acting = "8", .idle = "4", .settings = "log.retention.ms=-1\n", .probe = recovers_as_at_first)
+
 /* With every directory cordoned there is no place for a topic. */
 static bool refuses_topics(struct effects *e) {
     struct create_topics_request request;
