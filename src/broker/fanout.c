@@ -59,6 +59,18 @@ void fanout_send(struct request *request, uint32_t to, struct share *share, void
     shard_send(home->shard, to, &share->message);
 }
 
+static void run_again(struct timer *timer) {
+    struct share *share = container_of(timer, struct share, again);
+    const char *before = panic_context_set(share->request->row->name);
+    share->run(share);
+    panic_context_set(before);
+}
+
+bool fanout_again(struct share *share) {
+    struct shard *shard = share->there->shard;
+    return timer_set(shard, &share->again, shard_now(shard), run_again);
+}
+
 void fanout_done(struct share *share) {
     if (share->there == share->home) {
         arrive_home(share);

@@ -21,6 +21,7 @@ struct share {
     struct share *next;            /* of the request, for the handler's use */
     void (*run)(struct share *share);
     void (*back)(struct share *share); /* may be NULL */
+    struct timer again;
 };
 
 /* Holds the request together until fanout_sent, even if every share comes back at once. */
@@ -28,3 +29,6 @@ void fanout_begin(struct request *request, void (*joined)(struct request *));
 void fanout_send(struct request *request, uint32_t shard, struct share *share, void (*run)(struct share *), void (*back)(struct share *));
 void fanout_sent(struct request *request);
 void fanout_done(struct share *share); /* on the owner's shard, once */
+/* On the owner's shard, from `run` that has done a part of what may take long: it is called again in the next turn, when others
+ * were served. Only for what may be done in any order with other requests. False: no memory for it, go on here. */
+must_use bool fanout_again(struct share *share);

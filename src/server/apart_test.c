@@ -274,3 +274,53 @@ TEST(apart_makes_topics_and_is_traced) {
     rig_disconnect(&client);
     close_node(&rig);
 }
+
+/* Offsets of many partitions are looked up some in each turn: all are told, and who goes before that leaves nothing behind. */
+TEST(apart_looks_up_offsets_in_pieces) {
+    struct node_rig rig;
+    struct rig_client client;
+    struct list_offsets_request request;
+    struct list_offsets_request_list_offsets_topic topics[TOPICS];
+    static struct list_offsets_request_list_offsets_partition partitions[PARTITIONS + 50];
+    log_offset base;
+    open_node(&rig, &client, 17, NULL);
+    assert_int_equal(rig_produce(&client, "t-2", PARTITIONS - 1, 5, 10, &base), 0);
+    list_offsets_request_init(&request);
+    for (int32_t i = 0; i < PARTITIONS + 50; i++) {
+        list_offsets_request_list_offsets_partition_init(&partitions[i]);
+        partitions[i].partition_index = i;
+        partitions[i].timestamp = -1;
+    }
+    for (int32_t i = 0; i < TOPICS; i++) {
+        list_offsets_request_list_offsets_topic_init(&topics[i]);
+        snprintf(names[i], sizeof names[i], "t-%d", i);
+        topics[i].name = span_text(names[i]);
+        topics[i].partitions = partitions, topics[i].partitions_count = PARTITIONS + 50;
+    }
+    request.replica_id = -1;
+    request.topics = topics, request.topics_count = TOPICS;
+    for (int round = 0; round < 3; round++) {
+        rig_send_request(&client, API_LIST_OFFSETS, 5, &request);
+        if (round == 1) { /* gone before it is answered */
+            rig_disconnect(&client);
+            node_rig_for(&rig, 20 * AWAY_MS);
+            rig_connect(&client, &rig, RIG_PORT);
+            continue;
+        }
+        struct span answer = rig_answer(&client, 10000 * AWAY_MS);
+        assert_true(answer.size > 0);
+        const struct list_offsets_response *told = rig_decode(&client, API_LIST_OFFSETS, 5, answer, client.correlation);
+        assert_int_equal(told->topics_count, TOPICS);
+        for (int32_t t = 0; t < TOPICS; t++) {
+            assert_int_equal(told->topics[t].partitions_count, PARTITIONS + 50);
+            for (int32_t p = 0; p < PARTITIONS + 50; p++) {
+                const struct list_offsets_response_list_offsets_partition_response *one = &told->topics[t].partitions[p];
+                assert_int_equal(one->partition_index, p);
+                assert_int_equal(one->error_code, p < PARTITIONS ? KAFKA_NONE : KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+                assert_int_equal(one->offset, p >= PARTITIONS ? -1 : t == 2 && p == PARTITIONS - 1 ? 5 : 0);
+            }
+        }
+    }
+    rig_disconnect(&client);
+    close_node(&rig);
+}
