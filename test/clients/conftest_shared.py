@@ -109,6 +109,20 @@ class Node:
         return self.process is not None and self.process.poll() is None
 
 
+def eventually(what, seconds=60):
+    """Whether it comes about within that time."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def until(what, seconds=60):
+    assert eventually(what, seconds), "it did not come about"
+
+
 def run(*command, input=None, timeout=120, check=True, env=None):
     """Runs a tool; answers its output. Text in, text out."""
     done = subprocess.run([str(word) for word in command], input=input, capture_output=True, text=True, timeout=timeout, env=env)

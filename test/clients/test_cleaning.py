@@ -3,7 +3,7 @@ import time
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from conftest_shared import Node
+from conftest_shared import Node, until
 
 OPTIONS = ["--override", "log.cleaner.backoff.ms=100", "--override", "log.retention.check.interval.ms=300"]
 
@@ -27,13 +27,6 @@ def read(address, topic):
         found.append((message.offset(), message.key(), message.value()))
     consumer.close()
     return found
-
-
-def until(what, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it never came about"
-        time.sleep(0.1)
 
 
 def bytes_of_log(folder):

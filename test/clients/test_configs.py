@@ -6,6 +6,7 @@ import time
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from conftest_shared import until
 
 TOPIC, BROKER = ResourceType.TOPIC, ResourceType.BROKER
 
@@ -51,13 +52,6 @@ def describe(admin, kind, name):
 def create(admin, topic, **config):
     for future in admin.create_topics([NewTopic(topic, 1, 1, config=config)]).values():
         future.result(10)
-
-
-def until(what, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
 
 
 def produce(node, topic, value, **config):

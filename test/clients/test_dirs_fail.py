@@ -1,11 +1,10 @@
 """Several log directories, and one of them dies: its partitions are refused, everything else goes on."""
-import time
 import urllib.request
 
 import pytest
 
 from batches import batch, batches, records
-from conftest_shared import Node
+from conftest_shared import Node, eventually
 from disks import Mortal
 from messages import Connection
 
@@ -51,15 +50,6 @@ def partitions_in(result):
 def states(connection):
     answer = connection.ask("Metadata", 9, Topics=[{"Name": "t"}])
     return {p["PartitionIndex"]: p for p in answer["Topics"][0]["Partitions"]}
-
-
-def eventually(what, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if what():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def set_up(node):

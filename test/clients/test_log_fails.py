@@ -11,7 +11,7 @@ import time
 import pytest
 
 from batches import batch, batches, records
-from conftest_shared import Node
+from conftest_shared import Node, eventually
 from messages import Connection
 
 NONE, NOT_COORDINATOR, STORAGE_ERROR = 0, 16, 56
@@ -77,15 +77,6 @@ def values(connection, partition, offset=0):
         {"Topic": "t", "Partitions": [{"Partition": partition, "FetchOffset": offset, "PartitionMaxBytes": 1 << 24}]}])
     one = answer["Responses"][0]["Partitions"][0]
     return one["ErrorCode"], [value for header in batches(one["Records"] or b"") for _, _, _, value in records(header)]
-
-
-def eventually(what, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if what():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def until_loaded(connection, name, version, error_of, **fields):

@@ -3,7 +3,7 @@ import os
 import time
 
 from batches import batch
-from conftest_shared import Node
+from conftest_shared import Node, until
 from messages import Connection
 
 TOPICS, PARTITIONS, WRITTEN = 5, 1000, 100
@@ -18,13 +18,6 @@ def resident(node):
 
 def descriptors(node):
     return len(os.listdir(f"/proc/{node.process.pid}/fd"))
-
-
-def until(what, seconds=60):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def led(connection):
