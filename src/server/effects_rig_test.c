@@ -23,23 +23,10 @@ void effects_close(struct effects *e) {
 }
 
 int16_t effects_try(struct effects *e, enum effects_level level, const char *key, const char *value) {
-    struct incremental_alter_configs_request request;
-    struct incremental_alter_configs_request_alter_configs_resource resource;
-    struct incremental_alter_configs_request_alterable_config config;
-    incremental_alter_configs_request_init(&request);
-    incremental_alter_configs_request_alter_configs_resource_init(&resource);
-    incremental_alter_configs_request_alterable_config_init(&config);
-    config.name = span_text(key);
-    config.value = value ? span_text(value) : (struct span){0};
-    config.config_operation = value ? 0 : 1;
-    resource.resource_type = level == LEVEL_TOPIC ? 2 : 4;
-    resource.resource_name = level == LEVEL_TOPIC ? span_text(e->name) : level == LEVEL_ONE ? SPAN_LITERAL("1") : SPAN_LITERAL("");
-    resource.configs = &config, resource.configs_count = 1;
-    request.resources = &resource, request.resources_count = 1;
-    const struct incremental_alter_configs_response *answer = rig_ask(&e->client, API_INCREMENTAL_ALTER_CONFIGS, 1, &request);
-    assert_non_null(answer);
+    int16_t error = rig_alter(&e->client, level == LEVEL_TOPIC ? CONFIG_TOPIC : CONFIG_BROKER,
+                              level == LEVEL_TOPIC ? e->name : level == LEVEL_ONE ? "1" : "", key, value);
     node_rig_for(&e->rig, 50); /* it is in the image of every shard */
-    return answer->responses[0].error_code;
+    return error;
 }
 
 void effects_set(struct effects *e, enum effects_level level, const char *key, const char *value) {

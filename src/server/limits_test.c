@@ -6,26 +6,8 @@
 #include "wire/api.h"
 #include "wire/errors.h"
 
-static int16_t alter_at_once(struct rig_client *client, const char *name, const char *value) {
-    struct incremental_alter_configs_request request;
-    struct incremental_alter_configs_request_alter_configs_resource resource;
-    struct incremental_alter_configs_request_alterable_config config;
-    incremental_alter_configs_request_init(&request);
-    incremental_alter_configs_request_alter_configs_resource_init(&resource);
-    incremental_alter_configs_request_alterable_config_init(&config);
-    config.name = span_text(name);
-    config.value = value ? span_text(value) : (struct span){0};
-    config.config_operation = value ? 0 : 1;
-    resource.resource_type = 4, resource.resource_name = SPAN_LITERAL("");
-    resource.configs = &config, resource.configs_count = 1;
-    request.resources = &resource, request.resources_count = 1;
-    const struct incremental_alter_configs_response *answer = rig_ask(client, API_INCREMENTAL_ALTER_CONFIGS, 1, &request);
-    assert_non_null(answer);
-    return answer->responses[0].error_code;
-}
-
 static int16_t alter(struct rig_client *client, const char *name, const char *value) {
-    int16_t error = alter_at_once(client, name, value);
+    int16_t error = rig_alter(client, CONFIG_BROKER, "", name, value);
     node_rig_for(client->rig, 100); /* it is in the image, and set */
     return error;
 }
@@ -116,15 +98,15 @@ TEST(limits_of_addresses_by_name) {
     assert_true(is_served(&other, &rig)); /* the two of before */
     rig_disconnect(&other);
     node_rig_for(&rig, 100);
-    assert_int_equal(alter_at_once(&admin, "max.connections.per.ip.overrides", "client.example:3"), KAFKA_NONE);
-    assert_int_equal(alter_at_once(&admin, "max.connections.per.ip.overrides", "client.example:4,10.9.9.9:1"), KAFKA_NONE);
+    assert_int_equal(rig_alter(&admin, CONFIG_BROKER, "", "max.connections.per.ip.overrides", "client.example:3"), KAFKA_NONE);
+    assert_int_equal(rig_alter(&admin, CONFIG_BROKER, "", "max.connections.per.ip.overrides", "client.example:4,10.9.9.9:1"), KAFKA_NONE);
     assert_int_equal(alter(&admin, "max.connections.per.ip.overrides", "client.example:1"), KAFKA_NONE);
     assert_false(is_served(&other, &rig));
     rig_disconnect(&other);
     assert_int_equal(alter(&admin, "max.connections.per.ip.overrides", NULL), KAFKA_NONE);
     assert_false(is_served(&other, &rig));
     rig_disconnect(&other);
-    assert_int_equal(alter_at_once(&admin, "max.connections.per.ip.overrides", "client.example:5"), KAFKA_NONE);
+    assert_int_equal(rig_alter(&admin, CONFIG_BROKER, "", "max.connections.per.ip.overrides", "client.example:5"), KAFKA_NONE);
     rig_disconnect(&admin);
     node_rig_stop(&rig);
     node_rig_close(&rig);

@@ -62,6 +62,9 @@ struct span rig_answer(struct rig_client *client, time_ms span);
 void *rig_ask(struct rig_client *client, int16_t key, int16_t version, const void *request);
 void *rig_decode(struct rig_client *client, int16_t key, int16_t version, struct span answer, int32_t correlation);
 
+/* Sets one key of a resource, or takes it back (NULL value), and answers the error. It is in every image, and acts, some moments
+ * later: node_rig_for. */
+int16_t rig_alter(struct rig_client *client, int8_t type, const char *resource, const char *key, const char *value);
 /* Makes a topic, and answers its id. */
 struct uuid rig_topic(struct rig_client *client, const char *name, int32_t partitions);
 /* One batch of `count` records to (topic, partition): the error; *base its offset. */

@@ -223,6 +223,25 @@ void *rig_ask(struct rig_client *client, int16_t key, int16_t version, const voi
     return answer.data ? rig_decode(client, key, version, answer, client->correlation) : NULL;
 }
 
+int16_t rig_alter(struct rig_client *client, int8_t type, const char *resource_name, const char *key, const char *value) {
+    struct incremental_alter_configs_request request;
+    struct incremental_alter_configs_request_alter_configs_resource resource;
+    struct incremental_alter_configs_request_alterable_config config;
+    incremental_alter_configs_request_init(&request);
+    incremental_alter_configs_request_alter_configs_resource_init(&resource);
+    incremental_alter_configs_request_alterable_config_init(&config);
+    config.name = span_text(key);
+    config.value = value ? span_text(value) : (struct span){0};
+    config.config_operation = value ? 0 : 1;
+    resource.resource_type = type;
+    resource.resource_name = span_text(resource_name);
+    resource.configs = &config, resource.configs_count = 1;
+    request.resources = &resource, request.resources_count = 1;
+    const struct incremental_alter_configs_response *answer = rig_ask(client, API_INCREMENTAL_ALTER_CONFIGS, 1, &request);
+    assert_non_null(answer);
+    return answer->responses[0].error_code;
+}
+
 struct uuid rig_topic(struct rig_client *client, const char *name, int32_t partitions) {
     struct create_topics_request request;
     struct create_topics_request_creatable_topic topic;

@@ -19,17 +19,7 @@ static void ask_versions(struct rig_client *client) {
 }
 
 static void alter(struct rig_client *client, const char *name, const char *value) {
-    struct incremental_alter_configs_request request;
-    struct incremental_alter_configs_request_alter_configs_resource resource;
-    struct incremental_alter_configs_request_alterable_config config;
-    incremental_alter_configs_request_init(&request);
-    incremental_alter_configs_request_alter_configs_resource_init(&resource);
-    incremental_alter_configs_request_alterable_config_init(&config);
-    config.name = span_text(name), config.value = span_text(value);
-    resource.resource_type = 4, resource.resource_name = SPAN_LITERAL(""); /* all brokers */
-    resource.configs = &config, resource.configs_count = 1;
-    request.resources = &resource, request.resources_count = 1;
-    assert_non_null(rig_ask(client, API_INCREMENTAL_ALTER_CONFIGS, 1, &request));
+    (void)rig_alter(client, CONFIG_BROKER, "", name, value); /* what is refused is told as well */
     node_rig_for(client->rig, 200);
 }
 
