@@ -134,8 +134,14 @@ func (m *member) Read() (read int) {
 	return read
 }
 
+// What has been read is marked so by the member itself: Close polls on and drops what comes, and what was polled would count as
+// read otherwise, so that the other member would never see it.
 func join(c rule.Call, seen *rule.Seen, more kafka.ConfigMap) *member {
-	m := &member{consumer: consumer(c, c.Group, more), done: make(chan bool)}
+	all := kafka.ConfigMap{"enable.auto.offset.store": false}
+	for name, value := range more {
+		all[name] = value
+	}
+	m := &member{consumer: consumer(c, c.Group, all), done: make(chan bool)}
 	rule.Check(m.consumer.SubscribeTopics([]string{c.Topic}, func(_ *kafka.Consumer, event kafka.Event) error {
 		m.look(func() {
 			switch told := event.(type) { // all of them, or with a cooperative strategy what came and what went
@@ -158,6 +164,7 @@ func join(c rule.Call, seen *rule.Seen, more kafka.ConfigMap) *member {
 		for stop := false; !stop; m.look(func() { stop = m.stop }) {
 			if message, ok := m.consumer.Poll(100).(*kafka.Message); ok {
 				seen.Add(message.Value)
+				_, _ = m.consumer.StoreMessage(message) // refused if the partition is another's by now
 				m.look(func() { m.read++ })
 			}
 		}
