@@ -56,8 +56,11 @@ def varint(n):
     return out + bytes([n])
 
 
+NOW_MS = int(time.time() * 1000)  # nothing of it is too old to be kept
+
+
 def batch(records, count=1, codec=0):
-    behind_crc = struct.pack(">hiqqqhii", codec, count - 1, 1700000000000, 1700000000000, -1, -1, -1, count) + records
+    behind_crc = struct.pack(">hiqqqhii", codec, count - 1, NOW_MS, NOW_MS, -1, -1, -1, count) + records
     behind_length = struct.pack(">ibI", 0, 2, crc32c(behind_crc)) + behind_crc
     return struct.pack(">qi", 0, len(behind_length)) + behind_length
 

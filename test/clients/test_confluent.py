@@ -126,7 +126,7 @@ def test_commits_are_kept_and_read_back(node, topic):
 
 
 def test_offsets_for_times_and_watermarks(node, topic):
-    create(node, topic)
+    create(node, topic, **{"retention.ms": "-1"})
     producer = Producer({"bootstrap.servers": node.address})
     for i in range(10):
         producer.produce(topic, str(i), timestamp=1_700_000_000_000 + i * 1000)

@@ -185,7 +185,7 @@ def test_a_partition_moves_while_it_is_written_to(two):
     doubled, one folder of it is left, and it is where it was moved to."""
     connection = Connection(two.port)
     answer = connection.ask("CreateTopics", 7, Topics=[{"Name": "t", "NumPartitions": 1, "ReplicationFactor": 1, "Configs": [
-        {"Name": "segment.bytes", "Value": "1048576"}, {"Name": "file.delete.delay.ms", "Value": "0"}]}])
+        {"Name": "segment.bytes", "Value": "1048576"}, {"Name": "file.delete.delay.ms", "Value": "0"}, {"Name": "retention.ms", "Value": "-1"}]}])
     assert answer["Topics"][0]["ErrorCode"] == NONE
     sent = []
 
@@ -288,7 +288,7 @@ def test_a_move_goes_on_after_a_start(two, stop):
     future is told before and after, and goes on; without a bound it soon is the log, with all that was written."""
     connection = Connection(two.port)
     answer = connection.ask("CreateTopics", 7, Topics=[{"Name": "t", "NumPartitions": 1, "ReplicationFactor": 1, "Configs": [
-        {"Name": "segment.bytes", "Value": "1048576"}, {"Name": "file.delete.delay.ms", "Value": "0"}]}])
+        {"Name": "segment.bytes", "Value": "1048576"}, {"Name": "file.delete.delay.ms", "Value": "0"}, {"Name": "retention.ms", "Value": "-1"}]}])
     assert answer["Topics"][0]["ErrorCode"] == NONE
     sent = [b"%06d" % i + b"x" * 40000 for i in range(100)]
     for value in sent:

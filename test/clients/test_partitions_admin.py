@@ -20,6 +20,8 @@ def connection(node):
 
 
 def create(connection, topic, partitions=2, **configs):
+    """Kept for ever: some records here are of 1970."""
+    configs = {"retention_ms": "-1", **configs}
     answer = connection.ask("CreateTopics", 7, Topics=[{
         "Name": topic, "NumPartitions": partitions, "ReplicationFactor": 1,
         "Configs": [{"Name": name.replace("_", "."), "Value": value} for name, value in configs.items()]}])

@@ -20,6 +20,8 @@ def connection(node):
 
 
 def create(connection, topic, **configs):
+    """Kept for ever: some records here are of 1970, and a check of retention comes half a minute after the start."""
+    configs = {"retention_ms": -1, **configs}
     answer = connection.ask("CreateTopics", 7, Topics=[{
         "Name": topic, "NumPartitions": 1, "ReplicationFactor": 1,
         "Configs": [{"Name": name.replace("_", "."), "Value": str(value)} for name, value in configs.items()]}])
@@ -199,7 +201,8 @@ def test_a_partition_named_more_than_once(connection, topic, version, topics, ca
 
 def test_a_partition_named_more_than_once_among_many(connection, topic):
     """Thousands of partitions, each named twice: each is answered once and written to once, and it takes no time to speak of."""
-    answer = connection.ask("CreateTopics", 7, Topics=[{"Name": topic, "NumPartitions": 2000, "ReplicationFactor": 1}])
+    answer = connection.ask("CreateTopics", 7, Topics=[{"Name": topic, "NumPartitions": 2000, "ReplicationFactor": 1,
+                                                         "Configs": [{"Name": "retention.ms", "Value": "-1"}]}])
     assert answer["Topics"][0]["ErrorCode"] == NONE
     parts = [{"Index": p % 2000, "Records": GOOD if p < 2000 else OTHER} for p in range(4000)] + [
         {"Index": p % 20000 + 2000, "Records": b""} for p in range(40000)]

@@ -39,6 +39,9 @@ def test_kafka_python_round_trip_in_a_group(node, topic, codec):
 
 
 def test_kafka_python_begin_and_end_and_times(node, topic):
+    admin = KafkaAdminClient(bootstrap_servers=node.address)
+    admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"retention.ms": "-1"})])  # records of 2023 are older than a week
+    admin.close()
     producer = KafkaProducer(bootstrap_servers=node.address)
     for i in range(10):
         producer.send(topic, b"x", timestamp_ms=1_700_000_000_000 + i).get(20)

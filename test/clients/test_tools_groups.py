@@ -20,7 +20,7 @@ def table(text):
 @pytest.fixture
 def group(node, topic):
     """A group without members that has read a part: partition 0 to 3 of 10, 1 to 5 of 5, nothing of 2."""
-    run(TOOLS / "kafka-topics.sh", "--bootstrap-server", node.address, "--create", "--topic", topic, "--partitions", "3")
+    run(TOOLS / "kafka-topics.sh", "--bootstrap-server", node.address, "--create", "--topic", topic, "--partitions", "3", "--config", "retention.ms=-1")
     producer = Producer({"bootstrap.servers": node.address})
     for i in range(10):
         producer.produce(topic, partition=0, value=str(i), timestamp=1_600_000_000_000 + i * 1000)

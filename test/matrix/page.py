@@ -131,7 +131,7 @@ def render(kept):
         "\n## Administration\n", table(kept, titles.ADMIN),
         "\n## What differs\n", differences(kept) or f"None of the {both} cells that were run with both, but those that are refused so far.",
         "\n## Failed\n", reasons(kept, "failed"),
-        *(["\n## Done at the second try\n", second_tries(kept)] if second_tries(kept) else []),
+        *(["\n## Done at a later try\n", second_tries(kept)] if second_tries(kept) else []),
         "\n## Refused so far\n", reasons(kept, "refused"),
         "\n## Not offered by the client\n", reasons(kept, "lacks"),
         ""])
