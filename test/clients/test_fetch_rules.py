@@ -149,7 +149,7 @@ def test_min_bytes_are_waited_for_while_records_come(node, connection, topic, be
     assert 20000 <= len(part["Records"]) <= 2100 * 15 and seconds < 4
     waiting = Waiting(node, topic, bytes_min=200000, wait_ms=1000)
     part, seconds = waiting.answer()
-    assert len(part["Records"]) > 15 * 2000 and seconds >= 1
+    assert len(part["Records"]) > 15 * 2000 and seconds > 0.98  # the node counts from the beginning of its turn
 
 
 @pytest.mark.parametrize("by_id", [False, True])
