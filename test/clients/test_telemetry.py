@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from conftest_shared import Node
 from messages import Connection
 
 NONE, INVALID_REQUEST, UNSUPPORTED_COMPRESSION, INVALID_RECORD, THROTTLED = 0, 42, 76, 87, 89
@@ -94,6 +95,17 @@ def test_how_much_is_taken(connection):
     for size, error in ((1048575, NONE), (1048576, NONE), (1048577, INVALID_RECORD)):
         instance, subscription = subscribed(connection)
         assert push(connection, instance, subscription, Metrics=gzip.compress(field(size)), CompressionType=1) == error, size
+
+
+def test_how_much_the_setting_lets_in(tmp_path):
+    """telemetry.max.bytes, smaller than by default: just so much, and one more."""
+    node = Node(tmp_path / "data", ["--override", "telemetry.max.bytes=1000"]).start()
+    connection = Connection(node.port)
+    for size, error in ((1000, NONE), (1001, TOO_LARGE)):
+        instance, subscription = subscribed(connection)
+        assert push(connection, instance, subscription, Metrics=b"\x7a" + bytes([(size - 3) & 127 | 128, (size - 3) >> 7]) + b"x" * (size - 3)) == error, size
+    connection.close()
+    node.stop()
 
 
 def test_a_last_push(connection):
