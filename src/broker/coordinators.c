@@ -1,6 +1,7 @@
 #include "broker/coordinators.h"
 #include "broker/broker.h"
 #include "broker/partition.h"
+#include "broker/topic.h"
 #include "wire/batch.h"
 
 static const struct span OFFSETS_TOPIC = {(const uint8_t *)"__consumer_offsets", 18};
@@ -67,6 +68,10 @@ static enum kafka_error log_append_batch(void *self, const struct coord_batch *b
         batch_builder_destroy(&builder);
     }
     if (err) return err == ERR_LIMIT ? KAFKA_RECORD_LIST_TOO_LARGE : KAFKA_KAFKA_STORAGE_ERROR;
+    if (batch->is_bounded && slab->used > (uint32_t)partition->topic->settings.verify.message_bytes_max) {
+        slab_drop(slab);
+        return KAFKA_MESSAGE_TOO_LARGE;
+    }
     enum kafka_error error = partition_append(partition, slab->bytes, slab->used, slab, batch->marker != COORD_MARKER_NONE ? batch->coordinator_epoch : -1, end);
     slab_drop(slab);
     return error;

@@ -74,7 +74,7 @@ static bool write_records(struct coord *coord, struct coord_decision *decision, 
     struct coord_batch batch = {
         .records = decision->records, .count = decision->count, .timestamp_ms = now->wall_ms,
         .producer_id = decision->producer_id, .producer_epoch = decision->producer_epoch,
-        .marker = decision->marker, .coordinator_epoch = decision->coordinator_epoch,
+        .marker = decision->marker, .coordinator_epoch = decision->coordinator_epoch, .is_bounded = decision->is_bounded,
     };
     log_offset end = -1;
     enum kafka_error error = log->append(log->self, &batch, &end);

@@ -40,6 +40,7 @@ struct coord_batch {
     int16_t producer_epoch;
     enum coord_marker marker;
     int32_t coordinator_epoch;          /* of the marker */
+    bool is_bounded;                    /* refused above the topic's max.message.bytes: a client decides how large it is */
 };
 
 /* ---- The log below: broker/ fills it in for a partition, quorum/ for the metadata log. From within these functions it may
@@ -90,6 +91,7 @@ struct coord_decision {
     int16_t producer_epoch;
     enum coord_marker marker;
     int32_t coordinator_epoch;
+    bool is_bounded;                    /* as in coord_batch                             */
 };
 /* Key and value are borrowed until the decision has been carried out: in decision->arena they live long enough. */
 void coord_record_add(struct coord_decision *decision, struct span key, struct span value);

@@ -33,6 +33,9 @@ static void decide(void *self, struct coord_request *request, const struct coord
     struct group_now group_now = time_of(now);
     struct group_effects effects;
     group_effects_init(&effects, out->arena);
+    /* What a group loses (a topic is deleted, offsets expire) has to go, however much it is. */
+    enum group_request_type type = of_host(request)->group.type;
+    out->is_bounded = type == GROUP_JOIN || type == GROUP_SYNC || type == GROUP_OFFSET_COMMIT || type == GROUP_TXN_OFFSET_COMMIT;
     group_decide(self, &of_host(request)->group, &group_now, &effects);
     take_decision(out, &effects);
 }
@@ -63,16 +66,9 @@ static void applied(void *self, const struct coord_now *now, struct coord_decisi
     take_over(out, &effects);
 }
 
-/* The offsets of a commit that is too large for the log have an error of their own. */
 static void refused(void *self, const struct coord_now *now, enum kafka_error error, struct coord_decision *out) {
     struct group_now group_now = time_of(now);
     struct group_effects effects;
-    bool is_too_large = error == KAFKA_MESSAGE_TOO_LARGE || error == KAFKA_RECORD_LIST_TOO_LARGE || error == KAFKA_INVALID_FETCH_SIZE;
-    LIST_EACH(node, &out->completed) {
-        struct coord_request *request = LIST_ITEM(node, struct coord_request, node);
-        enum group_request_type type = of_host(request)->group.type;
-        if (is_too_large && (type == GROUP_OFFSET_COMMIT || type == GROUP_TXN_OFFSET_COMMIT)) request->error = KAFKA_INVALID_COMMIT_OFFSET_SIZE;
-    }
     group_effects_init(&effects, out->arena);
     group_refused(self, &group_now, error, &effects);
     take_over(out, &effects);

@@ -383,13 +383,13 @@ TEST(coord_group_holds_every_answer) {
     host_close(&host);
 }
 
-/* A commit that is too large for the log has its own error; others are a coordinator's. */
+/* A commit that is too large for the log is an error that no client can mend; others are a coordinator's. */
 TEST(coord_group_tells_why_a_commit_failed) {
     struct host host;
     host_open(&host);
     load(&host);
     static const struct { enum kafka_error of, told; } cases[] = {
-        {KAFKA_MESSAGE_TOO_LARGE, KAFKA_INVALID_COMMIT_OFFSET_SIZE}, {KAFKA_RECORD_LIST_TOO_LARGE, KAFKA_INVALID_COMMIT_OFFSET_SIZE},
+        {KAFKA_MESSAGE_TOO_LARGE, KAFKA_UNKNOWN_SERVER_ERROR}, {KAFKA_RECORD_LIST_TOO_LARGE, KAFKA_UNKNOWN_SERVER_ERROR},
         {KAFKA_NOT_ENOUGH_REPLICAS, KAFKA_COORDINATOR_NOT_AVAILABLE}, {KAFKA_NOT_LEADER_OR_FOLLOWER, KAFKA_NOT_COORDINATOR},
     };
     for (size_t i = 0; i < countof(cases); i++) {

@@ -199,3 +199,54 @@ def test_offsets_topic_compression(tmp_path, codec, name):
         connection.close()
     finally:
         node.kill()
+
+
+UNKNOWN_SERVER_ERROR, REBALANCE_IN_PROGRESS = -1, 27
+
+
+def set_offsets_limit(connection, value):
+    answer = connection.ask("IncrementalAlterConfigs", 1, Resources=[{"ResourceType": 2, "ResourceName": "__consumer_offsets", "Configs": [
+        {"Name": "max.message.bytes", "ConfigOperation": 0 if value else 1, "Value": value}]}])
+    assert answer["Responses"][0]["ErrorCode"] == NONE
+    time.sleep(0.3)
+
+
+def test_what_a_group_writes_at_once_has_the_bound_of_its_topic(own_node):
+    """Offsets and assignments above max.message.bytes of __consumer_offsets (1 MiB and a little) are refused with -1, as by Apache
+    Kafka: of the commit nothing is kept, the group rebalances and goes on. A larger setting lets them through at once."""
+    connection = Connection(own_node.port)
+    create(connection, "t", 300)
+    coordinator(connection, "g")
+
+    def commit_many(size):
+        answer = connection.ask("OffsetCommit", 8, GroupId="g", GenerationIdOrMemberEpoch=-1, Topics=[
+            {"Name": "t", "Partitions": [{"PartitionIndex": i, "CommittedOffset": size, "CommittedMetadata": "m" * size} for i in range(300)]}])
+        return {p["ErrorCode"] for p in answer["Topics"][0]["Partitions"]}
+
+    def synced(member, generation, size):
+        return connection.ask("SyncGroup", 3, GroupId="s", GenerationId=generation, MemberId=member, Assignments=[{"MemberId": member, "Assignment": b"a" * size}])
+
+    assert commit_many(3000) == {NONE}
+    assert commit_many(4000) == {UNKNOWN_SERVER_ERROR}
+    assert set(committed(connection, "g").values()) == {3000} and len(committed(connection, "g")) == 300
+    coordinator(connection, "s")
+    join = dict(GroupId="s", SessionTimeoutMs=30000, RebalanceTimeoutMs=30000, ProtocolType="consumer", Protocols=[{"Name": "range", "Metadata": b"m"}])
+    member = connection.ask("JoinGroup", 5, MemberId="", **join)["MemberId"]
+    for size, error in ((1_040_000, NONE), (1_100_000, UNKNOWN_SERVER_ERROR), (1, NONE)):
+        generation = connection.ask("JoinGroup", 5, MemberId=member, **join)["GenerationId"]
+        answer = synced(member, generation, size)
+        assert (answer["ErrorCode"], len(answer["Assignment"])) == (error, size if error == NONE else 0)
+        beat = connection.ask("Heartbeat", 3, GroupId="s", GenerationId=generation, MemberId=member)["ErrorCode"]
+        assert beat == (NONE if error == NONE else REBALANCE_IN_PROGRESS)
+    set_offsets_limit(connection, "3000000")
+    assert commit_many(4000) == {NONE}
+    assert set(committed(connection, "g").values()) == {4000}
+    set_offsets_limit(connection, "100000")
+    assert commit_many(3000) == {UNKNOWN_SERVER_ERROR} and commit_many(100) == {NONE}
+    # what goes has to go, however much it is
+    connection.ask("DeleteTopics", 5, TopicNames=["t"], TimeoutMs=5000)
+    deadline = time.time() + 10
+    while committed(connection, "g") and time.time() < deadline:
+        time.sleep(0.05)
+    assert committed(connection, "g") == {}
+    connection.close()
