@@ -182,6 +182,7 @@ static log_offset log_committed_of(void *self) {
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
 static void answer_with(struct group_call *call, enum kafka_error error) {
+    assert(error != KAFKA_NONE); /* it would say that what was asked for is done */
     call->coord.group.error = error;
     call->coord.group.answer.any = NULL;
     (void)!group_error_answer(&call->coord.group, error);
