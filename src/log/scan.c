@@ -68,9 +68,24 @@ static enum err take_old(const struct scan *scan, struct span bytes, uint32_t si
     return ERR_NONE;
 }
 
+static bool crc_is_good_at(const struct scan *scan, uint64_t at, uint32_t size) {
+    uint8_t *bytes = size <= scan->file_end - at ? pool_alloc(scan->pool, size) : NULL;
+    struct batch batch;
+    if (!bytes) return false;
+    bool good = scan->files.vtable->read(scan->files.self, scan->file, bytes, size, at) == (int64_t)size &&
+                batch_header_parse(span_of(bytes, size), &batch) == ERR_NONE;
+    if (good) {
+        batch.bytes = bytes;
+        good = batch_crc_is_good(&batch);
+    }
+    pool_free(scan->pool, bytes, size);
+    return good;
+}
+
 /* Whether what lies behind the batch at `at` can lie behind it. Where nothing can be read, or it is damaged, nothing speaks
- * against that. */
-static bool next_agrees(const struct scan *scan, const struct batch *batch) {
+ * against that: a write that was not flushed may be torn there. Its offset and epoch are no part of its CRC: of a batch whose
+ * own offset is right, only a neighbour whose own is right, too, says something. */
+static bool next_agrees(const struct scan *scan, const struct batch *batch, bool follows) {
     uint8_t bytes[BATCH_HEADER_BYTES];
     uint64_t at = scan->at + batch->size;
     struct batch behind;
@@ -78,8 +93,9 @@ static bool next_agrees(const struct scan *scan, const struct batch *batch) {
     if (at + sizeof bytes > scan->file_end || scan->files.vtable->read(scan->files.self, scan->file, bytes, sizeof bytes, at) != (int64_t)sizeof bytes) return true;
     struct span header = span_of(bytes, sizeof bytes);
     if (batch_frame_parse(header, &frame) != ERR_NONE || frame.magic != BATCH_MAGIC_2 || batch_header_parse(header, &behind) != ERR_NONE) return true;
-    if (behind.base_offset <= batch_last_offset(batch)) return false;
-    return behind.leader_epoch < 0 || behind.leader_epoch >= batch->leader_epoch;
+    if (behind.base_offset > batch_last_offset(batch) && (behind.leader_epoch < 0 || behind.leader_epoch >= batch->leader_epoch)) return true;
+    if (follows && behind.base_offset != batch_last_offset(batch) + 1) return true;
+    return !crc_is_good_at(scan, at, frame.size);
 }
 
 static bool is_in_order(const struct scan *scan, const struct batch *batch) {
@@ -88,7 +104,7 @@ static bool is_in_order(const struct scan *scan, const struct batch *batch) {
     if (batch->leader_epoch >= 0 && batch->leader_epoch < scan->epoch) return false;
     bool follows = scan->next >= 0 ? batch->base_offset == scan->next : batch_last_offset(batch) == scan->first_last;
     bool same = batch->leader_epoch == (scan->epoch >= 0 ? scan->epoch : scan->first_epoch);
-    return (follows && same) || next_agrees(scan, batch);
+    return (follows && same) || next_agrees(scan, batch, follows);
 }
 
 enum err scan_next(struct scan *scan, struct scan_batch *out) {
