@@ -25,7 +25,8 @@ struct checkpoint_round {
     enum err err;
     struct lines *lines;          /* [dir][kind], in the job's pool */
     uint64_t *settled;            /* of each dir: what `deleted` was when the round began */
-    bool *failed;
+    enum err *errs;               /* of each dir */
+    bool ran;
 };
 
 static void add_line(struct checkpoint_round *round, uint32_t dir, enum checkpoint_kind kind, const char *topic, partition_index partition, log_offset offset) {
@@ -94,14 +95,14 @@ static enum err checkpoint_run(struct log_job *job, struct io_files files) {
     struct checkpoint_round *round = container_of(job, struct checkpoint_round, job);
     struct log_dirs *dirs = job->store->dirs;
     enum err worst = ERR_NONE;
+    round->ran = true;
     for (uint32_t dir = 0; dir < round->dirs; dir++) {
         if (!log_dir_is_online(&dirs->dirs[dir])) continue;
         for (int kind = 0; kind < CHECKPOINT_KINDS; kind++) {
             if (!(round->kinds & 1u << kind)) continue;
             enum err err = write_lines(round, files, dirs->dirs[dir].path, (enum checkpoint_kind)kind, &round->lines[dir * CHECKPOINT_KINDS + kind]);
             if (!err) continue;
-            worst = err;
-            round->failed[dir] = err == ERR_IO || err == ERR_NOT_FOUND;
+            worst = round->errs[dir] = err;
             break;
         }
     }
@@ -109,6 +110,13 @@ static enum err checkpoint_run(struct log_job *job, struct io_files files) {
 }
 
 static void starts_are_filed(struct log_store *store, enum err err);
+
+/* What a round that ended with `err` means to this log: the trouble of another directory is not its own. */
+static enum err filing_of(const struct log *log, enum err err) {
+    enum err own = err ? (enum err)atomic_load(&log->dir->filing) : ERR_NONE;
+    if (err && !own && log->move) own = (enum err)atomic_load(&log_move_target(log)->filing); /* it is to be there, too */
+    return own;
+}
 
 static void request_back(struct shard *shard, struct message *message) {
     struct checkpoint_request *request = container_of(message, struct checkpoint_request, message);
@@ -123,7 +131,7 @@ static void request_back(struct shard *shard, struct message *message) {
         log->settling = false;
         /* Of a directory that has failed nothing is written any more: its files say what they said. */
         if (!log_dir_is_online(log->dir)) log_fail(log, ERR_IO);
-        else if (err) store_retry(store);
+        else if (filing_of(log, err)) store_retry(store);
         else {
             log->recovery_filed = log->recovery_gathered;
             log_due(log);
@@ -149,14 +157,16 @@ static void checkpoint_end(struct checkpoint_round *round, enum err err) {
     while (!list_is_empty(&round->requests)) list_push(&requests, list_pop(&round->requests));
     if (err) atomic_fetch_or(&store->dirs->dirty, round->kinds);
     for (uint32_t dir = 0; dir < round->dirs; dir++) {
-        if (round->failed && round->failed[dir]) log_dir_fail(&store->dirs->dirs[dir]);
-        if (!err && round->settled && round->kinds == CHECKPOINT_ALL_KINDS) atomic_store(&store->dirs->dirs[dir].settled, round->settled[dir]);
+        enum err own = round->ran ? round->errs[dir] : err;
+        if (own == ERR_IO || own == ERR_NOT_FOUND) log_dir_fail(&store->dirs->dirs[dir]);
+        atomic_store(&store->dirs->dirs[dir].filing, own);
+        if (!own && round->settled && round->kinds == CHECKPOINT_ALL_KINDS) atomic_store(&store->dirs->dirs[dir].settled, round->settled[dir]);
     }
     struct pool *pool = &round->job.pool;
     for (uint32_t i = 0; round->lines && i < round->dirs * CHECKPOINT_KINDS; i++) pool_free(pool, round->lines[i].bytes, round->lines[i].capacity);
     pool_free(pool, round->lines, round->dirs * CHECKPOINT_KINDS * sizeof *round->lines);
     pool_free(pool, round->settled, round->dirs * sizeof *round->settled);
-    pool_free(pool, round->failed, round->dirs * sizeof *round->failed);
+    pool_free(pool, round->errs, round->dirs * sizeof *round->errs);
     store->checkpoint = NULL;
     pool_destroy(pool);
     pool_free(store->shard->pool, round, sizeof *round);
@@ -211,8 +221,8 @@ void checkpoint_begin(struct log_store *store, uint32_t kinds) {
     store->checkpoint = round;
     round->lines = pool_zero_alloc(pool, round->dirs * CHECKPOINT_KINDS * sizeof *round->lines);
     round->settled = pool_zero_alloc(pool, round->dirs * sizeof *round->settled);
-    round->failed = pool_zero_alloc(pool, round->dirs * sizeof *round->failed);
-    if (!round->lines || !round->settled || !round->failed) {
+    round->errs = pool_zero_alloc(pool, round->dirs * sizeof *round->errs);
+    if (!round->lines || !round->settled || !round->errs) {
         checkpoint_end(round, ERR_NO_MEMORY);
         return;
     }
@@ -287,11 +297,7 @@ static void starts_are_filed(struct log_store *store, enum err err) {
     while (!list_is_empty(&told)) {
         struct log_wait *wait = LIST_ITEM(list_pop(&told), struct log_wait, node);
         struct log *log = wait->log;
-        enum err own = !log ? ERR_CLOSED : !log_dir_is_online(log->dir) ? ERR_IO : err;
-        if (own == err && (err == ERR_IO || err == ERR_NOT_FOUND)) { /* another directory has failed, and is left out next time */
-            list_push(&store->start_waits, &wait->node);
-            continue;
-        }
+        enum err own = !log ? ERR_CLOSED : !log_dir_is_online(log->dir) ? ERR_IO : filing_of(log, err);
         if (!own && log->start_filed < wait->target) log->start_filed = wait->target;
         wait->done(wait, own);
     }

@@ -122,9 +122,9 @@ int log_dirs_each_found(const struct log_dirs *dirs, int (*visit)(void *, struct
     return 0;
 }
 
-const struct future *dirs_find_future(const struct log_dirs *dirs, const char *topic, partition_index partition, const struct log_dir *than) {
-    const struct future *future = dirs->futures;
-    while (future && !(future->partition == partition && future->dir != than && !future->is_stray && log_dir_is_online(future->dir) && strcmp(future->topic, topic) == 0)) future = future->next;
+const struct future *dirs_next_future(const struct log_dirs *dirs, const struct future *before, const char *topic, partition_index partition) {
+    const struct future *future = before ? before->next : dirs->futures;
+    while (future && !(future->partition == partition && !future->is_stray && log_dir_is_online(future->dir) && strcmp(future->topic, topic) == 0)) future = future->next;
     return future;
 }
 

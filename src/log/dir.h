@@ -46,6 +46,7 @@ struct log_dir {
     /* A partition that was deleted leaves lines in the checkpoints that a new one of its name must not inherit: a log is
      * created only when `settled` has reached what `deleted` was. */
     _Atomic uint64_t deleted, settled;
+    _Atomic int filing;              /* enum err: how the newest checkpoints were written here */
     _Atomic uint32_t straying;       /* jobs that put strays aside: until then nothing is made where they lie */
 };
 struct log_dirs {
@@ -70,8 +71,8 @@ struct log_dirs {
 
 /* NULL: not found, or taken. Taking is done by the shard that makes the log. */
 struct found *dirs_find(const struct log_dirs *dirs, const char *topic, partition_index partition);
-/* NULL: it is not on its way into another directory than this one. */
-const struct future *dirs_find_future(const struct log_dirs *dirs, const char *topic, partition_index partition, const struct log_dir *than);
+/* A directory into which it was on its way, after `before`; NULL: none (more). */
+const struct future *dirs_next_future(const struct log_dirs *dirs, const struct future *before, const char *topic, partition_index partition);
 static inline void dirs_mark_dirty(struct log_dirs *dirs, enum checkpoint_kind kind) {
     uint32_t bit = 1u << kind;
     if (!(atomic_load_explicit(&dirs->dirty, memory_order_relaxed) & bit)) atomic_fetch_or(&dirs->dirty, bit);

@@ -61,6 +61,15 @@ static void inherit(struct log *log, struct log *before) {
     log_forget(before);
 }
 
+/* The process before had at most one that was not called off. */
+static void resume_moves(struct log *log) {
+    const struct future *future = NULL;
+    while ((future = dirs_next_future(log->store->dirs, future, log->topic, log->partition))) {
+        if (future->dir != log->dir && !log->move) move_resume(log, future);
+        else move_drop_left(log, future);
+    }
+}
+
 enum err log_new(struct log **out, struct log_store *store, const struct log_spec *spec) {
     size_t size = strlen(spec->topic) + 1;
     struct log_name name = {spec->topic, spec->partition};
@@ -121,9 +130,8 @@ enum err log_new(struct log **out, struct log_store *store, const struct log_spe
     list_push(&store->logs, &log->node);
     store->metrics.logs++;
     if (found && !before && found->dir == spec->dir) {
-        const struct future *future = dirs_find_future(store->dirs, spec->topic, spec->partition, spec->dir);
         if (!log->clean) store_want_background(log); /* it is recovered even if nobody asks */
-        if (future) move_resume(log, future);
+        resume_moves(log);
     }
     *out = log;
     return ERR_NONE;

@@ -110,6 +110,7 @@ static const char second_dir[] = "/data2";
 void bench_second_dir(struct bench *b) {
     struct uuid id = uuid_random(&b->random);
     assert_int_equal(b->where, BENCH_SIM);
+    sim_disk_set_devices(bench_disk(b));
     assert_int_equal(log_dir_format(bench_files(b), second_dir, cluster, 1, id, 1700000000000), ERR_NONE);
     b->has_second = true;
 }

@@ -49,6 +49,9 @@ struct move_job {
     uint64_t budget, bytes;       /* to copy at most; copied       */
     uint8_t *buffer;              /* while it runs: of the job's pool */
     bool renamed;                 /* the log is in its new place             */
+    bool is_unsure;               /* the target could not say so durably     */
+    bool is_unmade;               /* the log was never opened, nor found: there may be no folder */
+    bool has_nothing;             /* so it is                                */
     bool has_active;
     log_offset active_base;
     struct io_file *active;       /* owns, until the log takes it            */
@@ -180,7 +183,7 @@ static enum err copy_run(struct log_job *job, struct io_files files) {
     if (!m->buffer) return ERR_NO_MEMORY;
     int result = make_future(m);
     if (result >= 0) result = files.vtable->list(files.self, job->folder, copy_file, m);
-    if (result == -ENOENT) result = 0; /* nothing was written yet */
+    if (result == -ENOENT && m->is_unmade) result = 0;
     pool_free(&job->pool, m->buffer, COPY_BYTES);
     return result == -ECANCELED ? ERR_CLOSED : result == -EAGAIN ? ERR_AGAIN : err_from_errno(result);
 }
@@ -189,9 +192,9 @@ static int replace(struct move_job *m) {
     struct io_files files = m->files;
     char path[PATH_MAX_BYTES];
     int result = files.vtable->list(files.self, m->job.folder, copy_file, m);
-    if (result == -ENOENT) { /* there is no such folder: the new one comes with the first opening */
-        m->renamed = true;
-        return files.vtable->remove_directory(files.self, m->move->future);
+    if (result == -ENOENT && m->is_unmade) { /* the new one comes with the first opening */
+        m->renamed = m->has_nothing = true;
+        return 0;
     }
     if (result >= 0) result = files.vtable->list(files.self, m->move->future, drop_extra, m);
     if (result >= 0) result = files.vtable->sync_directory(files.self, m->move->future);
@@ -201,9 +204,14 @@ static int replace(struct move_job *m) {
     }
     if (result >= 0) result = files.vtable->rename(files.self, m->move->future, m->place);
     if (result < 0) return result;
-    m->renamed = true;
     result = files.vtable->sync_directory(files.self, m->parent);
-    if (result >= 0) result = files.vtable->rename(files.self, m->job.folder, m->away);
+    if (result < 0) { /* a power cut might take back the name, and what was written under it: the log stays where it was */
+        m->is_unsure = true;
+        (void)files.vtable->rename(files.self, m->place, m->move->future);
+        return result;
+    }
+    m->renamed = true;
+    result = files.vtable->rename(files.self, m->job.folder, m->away);
     return result < 0 ? result : files.vtable->sync_directory(files.self, m->old_parent);
 }
 
@@ -227,6 +235,7 @@ static struct move_job *move_job_new(struct log *log) {
     m->from = log->move->copied;
     m->budget = UINT64_MAX;
     m->at.base = -1;
+    m->is_unmade = log->create;
     strcpy(m->parent, log->move->target->path);
     strcpy(m->old_parent, log->dir->path);
     path_partition_name(name, log->topic, log->partition);
@@ -382,6 +391,12 @@ void move_resume(struct log *log, const struct future *future) {
     if (log->clean && !move_begin(log)) return;
 }
 
+void move_drop_left(struct log *log, const struct future *future) {
+    char path[PATH_MAX_BYTES];
+    path_join(path, future->dir->path, future->name);
+    removal_add(log->store, path, REMOVAL_FOLDER, 0);
+}
+
 enum err log_move(struct log *log, struct log_dir *target) {
     if (log->change == CHANGE_CLOSE || log->change == CHANGE_DELETE || log->state == LOG_DELETED || log->store->stopping) return ERR_CLOSED;
     if (log->state == LOG_FAILED) return log->failure;
@@ -402,10 +417,11 @@ struct log_dir *log_move_target(const struct log *log) { return log->move ? log-
 
 static void start_filed(struct log_wait *wait, enum err err) {
     struct log_move *move = container_of(wait, struct log_move, filing);
+    struct log *log = move->log;
     move->is_filing = false;
     if (!err) move->start_filed = wait->target;
-    if (err || move->cancelled) copy_failed(move->log);
-    log_due(move->log);
+    if (err || move->cancelled) copy_failed(log); /* and the move is gone */
+    log_due(log);
 }
 
 /* Segments below the start are moved, too, so it must be known over there. */
@@ -421,6 +437,7 @@ static bool start_is_there(struct log *log) {
 bool move_is_ready(struct log *log) {
     struct log_move *move = log->move;
     if (!move || log->change != CHANGE_NONE || move->is_copying || move->is_filing) return false;
+    if (!log_dir_is_online(move->target)) atomic_store(&move->cancelled, true); /* it has failed meanwhile */
     if (move->is_deferred && log->body && !move->cancelled) {
         move->is_deferred = false;
         move->rewritten = log->rewritten;
@@ -434,7 +451,12 @@ bool move_is_ready(struct log *log) {
         give_up(log);
         return false;
     }
-    if (move->rewritten == log->rewritten) return start_is_there(log);
+    if (move->rewritten == log->rewritten) {
+        /* It may have been there before: lines of that time in the checkpoint files would be taken for true ones. */
+        bool has_lines = atomic_load(&move->target->settled) < atomic_load(&move->target->deleted);
+        if (has_lines) store_settle(log);
+        return !has_lines && start_is_there(log);
+    }
     /* What was copied is no longer what is there: once more. Into an empty folder, if segments may have been compacted, which
      * keeps their times. */
     if (log->config.cleanup_compact) {
@@ -468,6 +490,7 @@ static void adopt(struct log *log, struct move_job *m) {
         struct segment *segment = body->segments[i];
         segment_close_file(segment);
         segment->allocated = 0;
+        if (i + 1 < body->count) segment->unsynced = false; /* a roll came meanwhile; its copy was synced */
     }
     if (body && m->active) {
         struct segment *active = body->segments[body->count - 1];
@@ -475,6 +498,10 @@ static void adopt(struct log *log, struct move_job *m) {
         active->file = m->active;
         m->active = NULL;
         log->store->metrics.files_open++;
+    }
+    if (body && body->capture) { /* it would go on in the old folder */
+        capture_free(log);
+        body->checkpoint_wanted = true;
     }
     struct log_dir *old = log->dir;
     log->dir = log->move->target;
@@ -495,12 +522,14 @@ static void replace_finish(struct log_job *job) {
     if (m->renamed) {
         adopt(log, m);
         if (err) log_dir_fail(old); /* a directory that cannot rename is of no use */
+        else if (m->has_nothing) removal_add(store, move->future, REMOVAL_FOLDER, 0);
         else removal_add(store, m->away, REMOVAL_FOLDER, log->config.file_delete_delay_ms);
         log->move = NULL;
         if (log->change == CHANGE_MOVE) log->change = CHANGE_NONE; /* it may have been deleted meanwhile */
         pool_free(store->shard->pool, move, sizeof *move);
     } else {
         store->metrics.moves_failed++;
+        if (m->is_unsure) log_dir_fail(move->target);
         give_up(log);
     }
     io_file_drop(m->active);
@@ -509,6 +538,10 @@ static void replace_finish(struct log_job *job) {
 }
 
 void move_start(struct log *log) {
+    if (!log_dir_is_online(log->move->target)) { /* it has failed meanwhile */
+        copy_failed(log);
+        return;
+    }
     struct move_job *m = move_job_new(log);
     if (!m) { store_retry(log->store); return; }
     m->job.run = replace_run;

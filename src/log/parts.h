@@ -309,6 +309,7 @@ void cleaner_cancel(struct log *log);         /* ends it now, or when its step d
 
 /* ---- move.c */
 void move_resume(struct log *log, const struct future *future); /* what another process began */
+void move_drop_left(struct log *log, const struct future *future); /* it is of no use: deletes it */
 void move_tuned(struct log_store *store);     /* the rate is another one now */
 bool move_is_ready(struct log *log);          /* little is missing: appends may be made to wait for the rest */
 bool move_must_end(struct log *log);          /* false: it has ended; else its job ends it soon */
