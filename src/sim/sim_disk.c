@@ -405,7 +405,16 @@ void journal_rename(struct sim_disk *disk, struct inode *from, const char *from_
 void journal_sync(struct sim_disk *disk, struct inode *directory, uint64_t mark) {
     LIST_EACH_SAFE(node, &disk->journal) {
         struct step *step = LIST_ITEM(node, struct step, order);
-        if (step->sequence > mark || (directory && step->from != directory && step->to != directory)) continue;
+        if (step->sequence > mark || (step->from != directory && step->to != directory)) continue;
+        step_apply(disk, step);
+        step_free(disk, step);
+    }
+}
+
+void journal_sync_device(struct sim_disk *disk, uint64_t device, uint64_t mark) {
+    LIST_EACH_SAFE(node, &disk->journal) {
+        struct step *step = LIST_ITEM(node, struct step, order);
+        if (step->sequence > mark || step->from->device != device) continue; /* no step leads from one device to another */
         step_apply(disk, step);
         step_free(disk, step);
     }

@@ -23,6 +23,9 @@ void sim_disk_free(struct sim_disk *disk); /* after its users */
 void sim_disk_set_wall(struct sim_disk *disk, int64_t (*wall_ns)(void *context), void *context);
 void sim_disk_set_capacity(struct sim_disk *disk, uint64_t capacity_bytes);
 uint64_t sim_disk_used(const struct sim_disk *disk);
+/* From now on each directory that is made in the root is a file system of its own, as if a disk were mounted there: a sync of a
+ * file system is of that one, and nothing can be renamed from one to another. Their room is one all the same. */
+void sim_disk_set_devices(struct sim_disk *disk);
 
 must_use struct sim_disk_user *sim_disk_user_new(struct sim_disk *disk);
 /* The process is gone: its files can do nothing any more, its locks are free. */
@@ -69,6 +72,9 @@ uint64_t sim_disk_met(const struct sim_disk *disk); /* operations that matched t
 struct sim_disk_trouble { uint32_t read_one_in, write_one_in, sync_one_in, cold_one_in; }; /* cold: a hot read says COLD */
 void sim_disk_trouble(struct sim_disk *disk, struct sim_disk_trouble trouble);
 void sim_disk_heal(struct sim_disk *disk); /* no more rules, no more trouble */
+void sim_disk_heal_path(struct sim_disk *disk, const char *path_part); /* no more rules that were made with this one */
+/* Hears of every operation that failed, also because the disk is full. */
+void sim_disk_on_fault(struct sim_disk *disk, void (*on_fault)(void *context, const char *path), void *context);
 
 /* Rot: the byte at rest changes by `mask`. -ENOENT, -ERANGE (past the end). */
 int sim_disk_rot(struct sim_disk *disk, const char *path, uint64_t offset, uint8_t mask);
@@ -76,6 +82,7 @@ int sim_disk_rot(struct sim_disk *disk, const char *path, uint64_t offset, uint8
 /* ---- What is there, for those who look from outside: without faults, without counting, without touching. */
 int64_t sim_disk_peek(struct sim_disk *disk, const char *path, void *target, size_t size, uint64_t offset); /* as seen */
 int64_t sim_disk_peek_size(struct sim_disk *disk, const char *path);                                        /* -ENOENT */
+void sim_disk_peek_names(struct sim_disk *disk, const char *path, void (*name)(void *context, const char *name, bool is_directory), void *context);
 /* On the platter, with the names of the platter: what SIM_CRASH_LOSE_ALL would leave. */
 int64_t sim_disk_peek_durable(struct sim_disk *disk, const char *path, void *target, size_t size, uint64_t offset);
 int64_t sim_disk_peek_durable_size(struct sim_disk *disk, const char *path);
@@ -86,6 +93,6 @@ int64_t sim_file_write_chain(struct io_file *file, const struct chain *chain, ui
 int64_t sim_file_read(struct io_file *file, void *target, size_t size, uint64_t offset, bool hot); /* -EAGAIN: COLD */
 uint64_t sim_file_mark(const struct io_file *file);
 int sim_file_sync(struct io_file *file, uint64_t mark);
-int sim_disk_sync_all(struct sim_disk_user *user, uint64_t mark);
+int sim_file_sync_device(struct io_file *file, uint64_t mark);
 /* A write was under way when the process died: some beginning of it may have been taken over. */
 void sim_file_write_interrupted(struct io_file *file, const struct chain *chain, uint64_t offset);

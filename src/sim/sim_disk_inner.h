@@ -29,6 +29,7 @@ enum page_flag { PAGE_RESERVED = 1, PAGE_COLD = 2 };
 struct inode {
     struct list all;
     uint64_t number;
+    uint64_t device; /* sim_disk_set_devices: of the directory in the root that it is below */
     bool is_directory;
     uint32_t mode;
     uint32_t refs;  /* names in both versions, steps of the journal, open files; 0: freed */
@@ -67,7 +68,9 @@ struct sim_disk {
     int64_t (*wall_ns)(void *);
     void *wall_context;
     uint64_t operations, cut_at;
-    bool cut;
+    bool cut, has_devices;
+    void (*on_fault)(void *, const char *);
+    void *on_fault_context;
     struct fault_rule rules[SIM_DISK_FAULTS_MAX];
     struct sim_disk_trouble trouble;
 };
@@ -112,4 +115,5 @@ uint8_t *page_flag_at(struct inode *inode, uint64_t page); /* NULL: none was eve
 void journal_link(struct sim_disk *disk, struct inode *directory, const char *name, struct inode *inode);
 void journal_unlink(struct sim_disk *disk, struct inode *directory, const char *name);
 void journal_rename(struct sim_disk *disk, struct inode *from, const char *from_name, struct inode *to, const char *to_name);
-void journal_sync(struct sim_disk *disk, struct inode *directory, uint64_t mark); /* NULL: all of them */
+void journal_sync(struct sim_disk *disk, struct inode *directory, uint64_t mark);
+void journal_sync_device(struct sim_disk *disk, uint64_t device, uint64_t mark);

@@ -12,6 +12,11 @@ static bool rule_matches(const struct fault_rule *rule, unsigned operation, cons
     return !rule->fault.path_part || (path && strstr(path, rule->fault.path_part));
 }
 
+static void count_fault(struct sim_disk *disk, const char *path) {
+    sim_count(disk->sim)->faults++;
+    if (disk->on_fault) disk->on_fault(disk->on_fault_context, path);
+}
+
 /* The error that a rule or the seed wants here; 0: none. */
 static int fault_of(struct sim_disk *disk, unsigned operation, const char *path) {
     for (uint32_t i = 0; i < SIM_DISK_FAULTS_MAX; i++) {
@@ -20,7 +25,7 @@ static int fault_of(struct sim_disk *disk, unsigned operation, const char *path)
         uint64_t n = rule->met++;
         if (n < rule->fault.skip || (rule->fault.times && n >= rule->fault.skip + rule->fault.times)) continue;
         sim_note(disk->sim, "disk fault", disk->where, operation, (uint64_t)-rule->fault.error);
-        sim_count(disk->sim)->faults++;
+        count_fault(disk, path);
         if (rule->fault.failed) rule->fault.failed(rule->fault.context, operation, path);
         return rule->fault.error;
     }
@@ -29,7 +34,7 @@ static int fault_of(struct sim_disk *disk, unsigned operation, const char *path)
                     : operation == SIM_DISK_SYNC ? disk->trouble.sync_one_in : 0;
     if (one_in == 0 || !random_chance(&disk->random, 1, one_in)) return 0;
     sim_note(disk->sim, "disk trouble", disk->where, operation, 0);
-    sim_count(disk->sim)->faults++;
+    count_fault(disk, path);
     return -EIO;
 }
 
@@ -68,6 +73,18 @@ void sim_disk_fail(struct sim_disk *disk, const struct sim_disk_fault *fault) {
 uint64_t sim_disk_met(const struct sim_disk *disk) { return disk->rules[0].met; }
 
 void sim_disk_trouble(struct sim_disk *disk, struct sim_disk_trouble trouble) { disk->trouble = trouble; }
+
+void sim_disk_heal_path(struct sim_disk *disk, const char *path_part) {
+    for (uint32_t i = 0; i < SIM_DISK_FAULTS_MAX; i++)
+        if (disk->rules[i].fault.path_part == path_part) disk->rules[i] = (struct fault_rule){0};
+}
+
+void sim_disk_set_devices(struct sim_disk *disk) { disk->has_devices = true; }
+
+void sim_disk_on_fault(struct sim_disk *disk, void (*on_fault)(void *context, const char *path), void *context) {
+    disk->on_fault = on_fault;
+    disk->on_fault_context = context;
+}
 
 void sim_disk_heal(struct sim_disk *disk) {
     memset(disk->rules, 0, sizeof disk->rules);
@@ -231,7 +248,7 @@ static int64_t file_write(void *self, struct io_file *file, const void *source, 
     content_write(disk, inode, source, (uint64_t)room, offset);
     if ((size_t)room < size) {
         sim_note(disk->sim, "disk full", disk->where, inode->number, (uint64_t)room);
-        sim_count(disk->sim)->faults++;
+        count_fault(disk, file->path);
         return -ENOSPC;
     }
     return (int64_t)size;
@@ -309,20 +326,24 @@ int sim_file_sync(struct io_file *file, uint64_t mark) { return sync_with(file, 
 static int file_sync_data(void *self, struct io_file *file) { return sync_with(file, UINT64_MAX, false); }
 static int file_sync_file(void *self, struct io_file *file) { return sync_with(file, UINT64_MAX, true); }
 
-int sim_disk_sync_all(struct sim_disk_user *user, uint64_t mark) {
-    struct sim_disk *disk = user->disk;
+/* What is on the device: all of the disk, if it has no others. */
+static int sync_device(struct sim_disk *disk, uint64_t device, const char *path, uint64_t mark) {
     bool first_cut;
-    if (user->dead || !may_change(disk, &first_cut)) return -EIO;
-    sim_note(disk->sim, "disk sync all", disk->where, mark, 0);
-    int error = fault_of(disk, SIM_DISK_SYNC, NULL);
+    if (!may_change(disk, &first_cut)) return -EIO;
+    sim_note(disk->sim, "disk sync all", disk->where, mark, device);
+    int error = fault_of(disk, SIM_DISK_SYNC, path);
     LIST_EACH(node, &disk->inodes) {
         struct inode *inode = LIST_ITEM(node, struct inode, all);
-        if (inode->is_directory) continue;
+        if (inode->is_directory || inode->device != device) continue;
         if (error) content_sync_failed(disk, inode, mark);
         else content_sync(disk, inode, mark, true);
     }
-    if (!error) journal_sync(disk, NULL, mark);
+    if (!error) journal_sync_device(disk, device, mark);
     return error;
+}
+
+int sim_file_sync_device(struct io_file *file, uint64_t mark) {
+    return file->user->dead ? -EIO : sync_device(file->user->disk, file->inode->device, file->path, mark);
 }
 
 static int64_t file_size(void *self, struct io_file *file) {
@@ -351,7 +372,7 @@ static int file_allocate(void *self, struct io_file *file, uint64_t offset, uint
     uint64_t left = disk->used_pages < disk->capacity_pages ? disk->capacity_pages - disk->used_pages : 0;
     if (disk->capacity_pages && content_pages_missing(file->inode, offset, size) > left) {
         sim_note(disk->sim, "disk full", disk->where, file->inode->number, size);
-        sim_count(disk->sim)->faults++;
+        count_fault(disk, file->path);
         return -ENOSPC;
     }
     content_reserve(disk, file->inode, offset, size);
@@ -404,6 +425,7 @@ static int files_open(void *self, struct io_file **out, const char *path, unsign
         bool last;
         if (!names_may_change(self, path, &error, &last) && !last) return error;
         inode = inode_new(disk, false);
+        inode->device = directory->device;
         journal_link(disk, directory, name, inode);
         sim_note(disk->sim, "file create", disk->where, inode->number, directory->number);
         sim_say(disk->sim, disk->where, "  %s is %llu", path, (unsigned long long)inode->number);
@@ -435,7 +457,7 @@ static int files_sync_directory(void *self, const char *path) {
 static int files_sync_file_system(void *self, const char *path) {
     struct inode *inode;
     int error = is_gone(self) ? -EIO : find(disk_of(self), path, false, &inode);
-    return error ? error : sim_disk_sync_all(self, UINT64_MAX);
+    return error ? error : sync_device(disk_of(self), inode->device, path, UINT64_MAX);
 }
 
 static bool is_below(const struct inode *directory, const struct inode *wanted) {
@@ -456,6 +478,7 @@ static int files_rename(void *self, const char *from, const char *to) {
     if (!inode) return -ENOENT;
     struct inode *old = to_name[0] ? names_find(&to_directory->seen_names, to_name) : to_directory;
     if (old == inode) return 0;
+    if (from_directory->device != to_directory->device) return -EXDEV;
     if (inode->is_directory && is_below(inode, to_directory)) return -EINVAL;
     if (old && inode->is_directory && !old->is_directory) return -ENOTDIR;
     if (old && !inode->is_directory && old->is_directory) return -EISDIR;
@@ -501,6 +524,7 @@ static int files_make_directory(void *self, const char *path) {
     bool last;
     if (!names_may_change(self, path, &error, &last)) return error;
     struct inode *inode = inode_new(disk, true);
+    inode->device = disk->has_devices && directory == disk->root ? inode->number : directory->device;
     sim_note(disk->sim, "directory create", disk->where, inode->number, directory->number);
     sim_say(disk->sim, disk->where, "  %s is %llu", path, (unsigned long long)inode->number);
     sim_hash_bytes(disk->sim, name, strlen(name));
@@ -589,7 +613,7 @@ int sim_disk_rot(struct sim_disk *disk, const char *path, uint64_t offset, uint8
     if (error) return error;
     if (offset >= inode->seen.size) return -ERANGE;
     sim_note(disk->sim, "disk rot", disk->where, inode->number, offset);
-    sim_count(disk->sim)->faults++;
+    count_fault(disk, path);
     version_poke(disk, &inode->seen, offset, mask);
     version_poke(disk, &inode->kept, offset, mask);
     return 0;
@@ -609,6 +633,12 @@ int64_t sim_disk_peek_size(struct sim_disk *disk, const char *path) {
 
 int64_t sim_file_peek(const struct io_file *file, void *target, size_t size, uint64_t offset) {
     return (int64_t)version_read(&file->inode->seen, target, size, offset);
+}
+
+void sim_disk_peek_names(struct sim_disk *disk, const char *path, void (*name)(void *context, const char *name, bool is_directory), void *context) {
+    struct inode *inode;
+    if (find(disk, path, false, &inode) || !inode->is_directory) return;
+    for (uint32_t i = 0; i < inode->seen_names.count; i++) name(context, inode->seen_names.items[i].text, inode->seen_names.items[i].inode->is_directory);
 }
 
 int64_t sim_disk_peek_durable(struct sim_disk *disk, const char *path, void *target, size_t size, uint64_t offset) {

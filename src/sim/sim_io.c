@@ -170,7 +170,7 @@ static int64_t carry_out(struct pending *pending) {
     case IO_OP_WRITE: return sim_file_write_chain(op->disk.file, op->disk.chain, op->disk.offset);
     case IO_OP_READ: return sim_file_read(op->disk.file, op->disk.data, op->disk.size, op->disk.offset, op->hot);
     case IO_OP_SYNC: return sim_file_sync(op->disk.file, pending->mark);
-    case IO_OP_SYNC_FS: return sim_disk_sync_all(io->process->disk_user, pending->mark);
+    case IO_OP_SYNC_FS: return sim_file_sync_device(op->disk.file, pending->mark);
     case IO_OP_JOB:
         sim_note(io->process->host->sim, "job", io->process->host->number, io->index, 0);
         return op->job.run(op, sim_disk_files(io->process->disk_user));
