@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TURN_EVENTS_MAX = 512, TURN_OPS_MAX = 4096, TURN_ROUNDS_MAX = 4, TURN_CLOSES_MAX = 32 };
+enum { TURN_EVENTS_MAX = 512, TURN_OPS_MAX = 4096, TURN_ROUNDS_MAX = 4 };
 enum op_state { OP_WAITING, OP_QUEUED, OP_FINISHED };
 
 struct epoll_io {
@@ -23,7 +23,6 @@ struct epoll_io {
     struct op_queue ready; /* to be tried, or to be told that they are finished */
     bool waited;           /* the last turn asked the kernel for events         */
     bool old_kernel;       /* epoll_pwait2 is missing or forbidden              */
-    struct io_socket *doomed, *doomed_last; /* their descriptors are closed a few a turn */
     struct epoll_event events[TURN_EVENTS_MAX];
 };
 
@@ -37,8 +36,8 @@ struct io_socket {
     bool writable;
     bool hung_up;          /* the end or an error is there, and no edge will tell again */
     bool connecting;
-    bool listens, reset;
-    struct io_socket *next; /* among the doomed */
+    bool listens;
+    struct socket_ending ending;
 };
 
 static struct epoll_io *epoll_of(struct io *io) { return (struct epoll_io *)(void *)io; }
@@ -69,25 +68,15 @@ static void socket_free(struct io_socket *socket) {
     pool_free_remote(socket->pool, socket, sizeof *socket); /* it may have moved here from another shard */
 }
 
-/* Closing takes the kernel longer than all else that a connection's end makes: when thousands go at once, those that stay
- * are served in between. A listener's address is free at once. Until then events of it may come, and find no operation. */
-static void doom(struct epoll_io *e, struct io_socket *socket) {
-    if (socket->listens) {
-        socket_destroy(socket->descriptor, socket->reset);
-        socket_free(socket);
-        return;
-    }
-    socket->in = socket->out = NULL;
-    socket->next = NULL;
-    if (e->doomed) e->doomed_last->next = socket;
-    else e->doomed = socket;
-    e->doomed_last = socket;
-}
+static void ended(struct socket_ending *ending) { socket_free(container_of(ending, struct io_socket, ending)); }
 
-static void close_doomed(struct epoll_io *e, uint32_t most) {
-    for (struct io_socket *socket; most && (socket = e->doomed); most--) {
-        e->doomed = socket->next;
-        socket_destroy(socket->descriptor, socket->reset); /* which takes it out of the epoll set */
+/* A listener's address is free at once. */
+static void end(struct epoll_io *e, struct io_socket *socket) {
+    socket->ending.descriptor = socket->descriptor;
+    socket->in = socket->out = NULL; /* events may still come, and find no operation */
+    if (!socket->listens) ending_push(&e->real, &socket->ending);
+    else {
+        socket_destroy(socket->descriptor, socket->ending.reset);
         socket_free(socket);
     }
 }
@@ -107,8 +96,8 @@ static int64_t try_accept(struct epoll_io *e, struct io_op *op) {
     struct io_socket *listener = op->net.socket, *socket = socket_alloc(e, -1);
     if (!socket) return -ENOMEM;
     int descriptor = socket_accept(listener->descriptor, op->net.address);
-    if (e->doomed && (descriptor == -EMFILE || descriptor == -ENFILE)) {
-        close_doomed(e, TURN_CLOSES_MAX);
+    if (e->real.endings && (descriptor == -EMFILE || descriptor == -ENFILE)) {
+        endings_close(&e->real, TURN_CLOSES_MAX, ended);
         descriptor = socket_accept(listener->descriptor, op->net.address);
     }
     if (descriptor >= 0) {
@@ -299,7 +288,7 @@ static uint32_t epoll_turn(struct io *io, time_ns deadline) {
         e->waited = false;
         return ran;
     }
-    bool at_once = ran > 0 || e->ready.first || e->doomed || real_fall_asleep(&e->real);
+    bool at_once = ran > 0 || e->ready.first || e->real.endings || real_fall_asleep(&e->real);
     time_ns before = e->real.now;
     int count;
     while ((count = wait_for_events(e, deadline, at_once)) < 0) real_clock(&e->real);
@@ -310,7 +299,7 @@ static uint32_t epoll_turn(struct io *io, time_ns deadline) {
     for (int i = 0; i < count; i++) take_event(e, &e->events[i]);
     real_take_finished(&e->real, &e->ready);
     ran += run_ready(e);
-    close_doomed(e, TURN_CLOSES_MAX); /* behind the events, which point at sockets */
+    endings_close(&e->real, TURN_CLOSES_MAX, ended); /* behind the events, which point at sockets */
     return ran;
 }
 
@@ -346,8 +335,8 @@ static void epoll_socket_close(struct io *io, struct io_socket *socket, bool res
     assert(socket->owner == e);
     cancel(e, socket->in);
     cancel(e, socket->out);
-    socket->reset = reset;
-    doom(e, socket);
+    socket->ending.reset = reset;
+    end(e, socket);
 }
 
 static int epoll_socket_move(struct io *io, struct io_socket *socket, struct io *to) {
@@ -364,7 +353,7 @@ static int epoll_socket_move(struct io *io, struct io_socket *socket, struct io 
 
 static void epoll_close(struct io *io) {
     struct epoll_io *e = epoll_of(io);
-    close_doomed(e, UINT32_MAX);
+    endings_close(&e->real, UINT32_MAX, ended);
     real_destroy(&e->real);
     close(e->epoll_fd);
     pool_free(io->pool, e, sizeof *e);

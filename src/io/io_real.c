@@ -212,6 +212,21 @@ void socket_destroy(int descriptor, bool reset) {
     close(descriptor);
 }
 
+void ending_push(struct io_real *real, struct socket_ending *ending) {
+    ending->next = NULL;
+    if (real->endings) real->endings_last->next = ending;
+    else real->endings = ending;
+    real->endings_last = ending;
+}
+
+void endings_close(struct io_real *real, uint32_t most, void (*gone)(struct socket_ending *ending)) {
+    for (struct socket_ending *ending; most && (ending = real->endings); most--) {
+        real->endings = ending->next;
+        socket_destroy(ending->descriptor, ending->reset);
+        gone(ending);
+    }
+}
+
 uint32_t chain_vectors(const struct slice *slice, struct iovec *vectors, uint32_t count_max, const struct slice **next) {
     uint32_t count = 0;
     for (; slice && slice->kind == SLICE_MEMORY && count < count_max; slice = slice->next) {

@@ -30,11 +30,19 @@ static inline struct io_op *op_pop(struct op_queue *queue) {
     return op;
 }
 
+/* Inside a socket that was closed, and whose descriptor is still open. */
+struct socket_ending {
+    struct socket_ending *next;
+    int descriptor;
+    bool reset;
+};
+
 struct io_real {
     struct io io;
     time_ns now;
     time_ms wall;
     struct op_queue waiting_offload;    /* handed to the threads at once, in one go                      */
+    struct socket_ending *endings, *endings_last;
     uint32_t pending;                   /* submitted, not done                                           */
     int wake_fd;                        /* an eventfd                                                    */
     _Atomic(struct io_op *) finished;   /* by the threads: newest first                                  */
@@ -88,6 +96,12 @@ bool address_from(const struct sockaddr *from, struct io_address *out); /* false
 uint32_t chain_vectors(const struct slice *slice, struct iovec *vectors, uint32_t count_max, const struct slice **next);
 int socket_own_address(int descriptor, struct io_address *out);
 void socket_destroy(int descriptor, bool reset);
+
+/* ---- Closing takes the kernel longer than all else that a connection's end makes: when thousands go at once, those that stay
+ * are served in between, as each turn closes a few. */
+enum { TURN_CLOSES_MAX = 32 };
+void ending_push(struct io_real *real, struct socket_ending *ending);
+void endings_close(struct io_real *real, uint32_t most, void (*gone)(struct socket_ending *ending));
 
 int io_epoll_open(struct io **out, const struct io_options *options);
 int io_uring_open(struct io **out, const struct io_options *options); /* -ENOSYS, -EPERM, ...: the trial failed */

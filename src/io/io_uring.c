@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SQ_ENTRIES = 256, CQ_ENTRIES = 4096, REAP_MAX = 256, TURN_ROUNDS_MAX = 4, TURN_OPS_MAX = 4096, TURN_CLOSES_MAX = 32 };
+enum { SQ_ENTRIES = 256, CQ_ENTRIES = 4096, REAP_MAX = 256, TURN_ROUNDS_MAX = 4, TURN_OPS_MAX = 4096 };
 enum { MESSAGES_MAX = SQ_ENTRIES, VECTORS_MAX = 4096, WORKERS_MAX = 16 };
 enum op_state { OP_IN_KERNEL, OP_QUEUED, OP_FINISHED };
 enum { DATA_WAKE = 1, DATA_CANCEL = 2, DATA_TRIAL = 3 }; /* user data that is no operation's address */
@@ -28,7 +28,6 @@ struct uring_io {
     struct op_queue ready;  /* to be tried here, or to be told that they are finished */
     bool wake_armed;
     bool urgent;            /* something prepared since the last submission is worth a system call of its own */
-    struct io_socket *doomed, *doomed_last; /* their descriptors are closed a few a turn */
     /* What sends point to until the kernel has taken them over, which is at the next submission. */
     uint32_t messages_used, vectors_used;
     struct msghdr messages[MESSAGES_MAX];
@@ -41,8 +40,8 @@ struct io_socket {
     int descriptor;              /* -1: for a connect that has not begun */
     struct io_op *in, *out;
     bool closing;                /* goes when both are back */
-    bool listens, reset;
-    struct io_socket *next;      /* among the doomed         */
+    bool listens;
+    struct socket_ending ending;
     struct sockaddr_storage address; /* of an accept or connect under way */
     socklen_t address_bytes;
 };
@@ -74,24 +73,14 @@ static void socket_free(struct io_socket *socket) {
     pool_free_remote(socket->pool, socket, sizeof *socket); /* it may have moved here from another shard */
 }
 
-/* Closing takes the kernel longer than all else that a connection's end makes: when thousands go at once, those that stay
- * are served in between. A listener's address is free at once. */
-static void doom(struct uring_io *u, struct io_socket *socket) {
-    if (socket->listens) {
-        socket_destroy(socket->descriptor, socket->reset);
-        socket_free(socket);
-        return;
-    }
-    socket->next = NULL;
-    if (u->doomed) u->doomed_last->next = socket;
-    else u->doomed = socket;
-    u->doomed_last = socket;
-}
+static void ended(struct socket_ending *ending) { socket_free(container_of(ending, struct io_socket, ending)); }
 
-static void close_doomed(struct uring_io *u, uint32_t most) {
-    for (struct io_socket *socket; most && (socket = u->doomed); most--) {
-        u->doomed = socket->next;
-        socket_destroy(socket->descriptor, socket->reset);
+/* A listener's address is free at once. */
+static void end(struct uring_io *u, struct io_socket *socket) {
+    socket->ending.descriptor = socket->descriptor;
+    if (!socket->listens) ending_push(&u->real, &socket->ending);
+    else {
+        socket_destroy(socket->descriptor, socket->ending.reset);
         socket_free(socket);
     }
 }
@@ -258,7 +247,7 @@ static void tell(struct uring_io *u, struct io_op *op, int64_t result) {
         *slot_of(op) = NULL;
         if (socket->closing) {
             result = -ECANCELED;
-            if (!socket->in && !socket->out) doom(u, socket);
+            if (!socket->in && !socket->out) end(u, socket);
         }
     }
     op->result = result;
@@ -306,8 +295,8 @@ static uint32_t completed(struct uring_io *u, uint64_t data, int result, unsigne
         else if (result >= 0) result = 0;
     }
     if (op->kind == IO_OP_ACCEPT && !closing) again = again || is_passing(result);
-    if (op->kind == IO_OP_ACCEPT && !closing && u->doomed && (result == -EMFILE || result == -ENFILE)) {
-        close_doomed(u, TURN_CLOSES_MAX);
+    if (op->kind == IO_OP_ACCEPT && !closing && u->real.endings && (result == -EMFILE || result == -ENFILE)) {
+        endings_close(&u->real, TURN_CLOSES_MAX, ended);
         again = true;
     }
     if (is_polling(op) && !closing && result >= 0) again = true;
@@ -423,7 +412,7 @@ static uint32_t uring_turn(struct io *io, time_ns deadline) {
     real_take_finished(&u->real, &u->ready);
     arm_wake(u);
     uint32_t ran = run_ready(u);
-    bool at_once = ran > 0 || u->ready.first || u->doomed || io_uring_cq_ready(&u->ring) || real_fall_asleep(&u->real);
+    bool at_once = ran > 0 || u->ready.first || u->real.endings || io_uring_cq_ready(&u->ring) || real_fall_asleep(&u->real);
     time_ns before_wait = u->real.now;
     if (!at_once) while (!wait_for_completion(u, deadline)) real_clock(&u->real);
     else if (io_uring_sq_ready(&u->ring)) submit_now(u);
@@ -438,7 +427,7 @@ static uint32_t uring_turn(struct io *io, time_ns deadline) {
         if (u->urgent) submit_now(u);
         else if (ran == before) break;
     }
-    close_doomed(u, TURN_CLOSES_MAX);
+    endings_close(&u->real, TURN_CLOSES_MAX, ended);
     return ran;
 }
 
@@ -487,8 +476,8 @@ static void uring_socket_close(struct io *io, struct io_socket *socket, bool res
     assert(socket->owner == u && !socket->closing);
     bool in = cancel(u, &socket->in), out = cancel(u, &socket->out);
     socket->closing = true;
-    socket->reset = reset;
-    if (!in && !out) doom(u, socket);
+    socket->ending.reset = reset;
+    if (!in && !out) end(u, socket);
 }
 
 static int uring_socket_move(struct io *io, struct io_socket *socket, struct io *to) {
@@ -501,7 +490,7 @@ static int uring_socket_move(struct io *io, struct io_socket *socket, struct io 
 static void uring_close(struct io *io) {
     struct uring_io *u = uring_of(io);
     for (int i = 0; i < 3; i++) uring_turn(io, 0); /* sockets that were closed just now let go of their descriptors */
-    close_doomed(u, UINT32_MAX);
+    endings_close(&u->real, UINT32_MAX, ended);
     io_uring_queue_exit(&u->ring);
     real_destroy(&u->real);
     pool_free(io->pool, u, sizeof *u);
