@@ -260,7 +260,8 @@ bool fetch_session_tells(struct fetch_plan *plan, struct session_partition *part
     /* After an error the next good answer must be told whatever it says. */
     partition->high_watermark = data->error_code == KAFKA_NONE ? data->high_watermark : -1;
     partition->answered_log_start = data->log_start_offset;
-    if (has_records) {
+    /* Who was given something comes last the next time; the order of the Fetch that makes the session stays, as in Apache Kafka. */
+    if (has_records && plan->is_incremental) {
         list_remove(&partition->order);
         list_push(&plan->session->order, &partition->order);
     }

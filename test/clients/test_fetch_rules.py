@@ -164,3 +164,25 @@ def test_a_fetch_that_waits_is_told_that_the_topic_is_gone(node, connection, top
     part, seconds = waiting.answer()
     assert part["ErrorCode"] == UNKNOWN_TOPIC_OR_PARTITION and seconds < 3
     assert (part["HighWatermark"], part["LastStableOffset"], part["LogStartOffset"]) == (-1, -1, -1)
+
+
+def test_partitions_of_a_session_take_turns(connection, topic):
+    """Four partitions with more than fits into an answer. The Fetch that makes the session leaves their order as it is; from then
+    on who was given something comes last: what Apache Kafka answers."""
+    answer = connection.ask("CreateTopics", 7, Topics=[{"Name": topic, "NumPartitions": 4, "ReplicationFactor": 1}])
+    assert answer["Topics"][0]["ErrorCode"] == NONE
+    for partition in range(4):
+        for _ in range(4):
+            data = [{"Name": topic, "PartitionData": [{"Index": partition, "Records": batch([b"x" * 1000])}]}]
+            answer = connection.ask("Produce", 9, Acks=-1, TimeoutMs=5000, TopicData=data)
+            assert answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"] == NONE
+    at, session, given, order = [0] * 4, 0, list(range(4)), []
+    for epoch in range(10):
+        parts = [{"Partition": p, "CurrentLeaderEpoch": -1, "FetchOffset": at[p], "PartitionMaxBytes": 1 << 20} for p in given]
+        answer = connection.ask("Fetch", 12, MaxWaitMs=0, MinBytes=0, MaxBytes=1200, SessionId=session, SessionEpoch=epoch, Topics=[{"Topic": topic, "Partitions": parts}] if parts else [])
+        session = answer["SessionId"]
+        given = [p["PartitionIndex"] for t in answer["Responses"] for p in t["Partitions"] if p["Records"]]
+        assert len(given) == 1
+        at[given[0]] += 1
+        order += given
+    assert order == [0] + [0, 1, 2, 3] * 2 + [0]
