@@ -307,7 +307,7 @@ static bool recovers_as_at_first(struct effects *e) {
     if (e->turns == 1) first = took;
     return took < first + first / 4 && took > first - first / 4;
 }
-EFFECT(num_recovery_threads, .key = "num.recovery.threads.per.data.dir", .acting = "8", .idle = "4", .settings = "log.retention.ms=-1\n", .probe = recovers_as_at_first)
+EFFECT(num_recovery_threads, .key = "num.recovery.threads.per.data.dir", .acting = "8", .idle = "4", .settings = "log.retention.ms=-1\n", .probe = recovers_as_at_first, .shards = 1)
 
 /* With every directory cordoned there is no place for a topic. */
 static bool refuses_topics(struct effects *e) {

@@ -15,7 +15,7 @@ struct effects {
     time_ms wall_ms;              /* from the client's monotonic clock to the node's wall clock */
     uint32_t turns;               /* probes so far: for names and keys that no probe had before */
 };
-/* A node with these lines, of so many shards, and its topic "t". */
+/* A node with these lines, of so many shards, and its topic "t", which does not live on the first shard if there are others. */
 void effects_open(struct effects *e, uint32_t shards, const char *settings);
 void effects_close(struct effects *e); /* a clean stop: all memory came back */
 
@@ -31,7 +31,7 @@ struct effects_ladder {
     const char *settings;         /* besides, from the file */
     bool (*probe)(struct effects *e);
     bool one_broker_only;         /* no value for all brokers */
-    uint32_t shards;              /* 0: 1 */
+    uint32_t shards;              /* 0: 3 */
 };
 void effects_climb(const struct effects_ladder *ladder);
 /* A key of the file alone: the probe's answer with this value; the node is gone afterwards. */
@@ -46,7 +46,7 @@ struct effects_record {
     struct span value;            /* data NULL: a tombstone */
     time_ms at_ms;                /* 0: now */
     enum compression codec;
-    uint32_t count;               /* 0: 1 */
+    uint32_t count;               /* 0: 3 */
     producer_id producer;         /* 0: none */
     int32_t sequence;
     int16_t acks;                 /* 0: -1 */

@@ -1,4 +1,5 @@
 #include "server/effects_rig.h"
+#include "broker/partition.h"
 #include "sim/sim_io.h"
 #include "test.h"
 #include "wire/batch.h"
@@ -7,19 +8,23 @@
 #include <stdio.h>
 #include <string.h>
 
-void effects_open(struct effects *e, uint32_t shards, const char *settings) {
-    memset(e, 0, sizeof *e);
-    node_rig_open(&e->rig, 11, shards, settings);
-    rig_connect(&e->client, &e->rig, RIG_PORT);
-    e->topic = rig_topic(&e->client, "t", 1);
-    e->name = "t";
-    e->wall_ms = io_wall(sim_process_io(e->rig.process, 0)) - io_now(e->rig.io) / NS_PER_MS; /* each host has a clock of its own */
-}
-
 void effects_close(struct effects *e) {
     rig_disconnect(&e->client);
     node_rig_stop(&e->rig);
     node_rig_close(&e->rig);
+}
+
+void effects_open(struct effects *e, uint32_t shards, const char *settings) {
+    for (uint64_t seed = 11;; seed++) {
+        memset(e, 0, sizeof *e);
+        node_rig_open(&e->rig, seed, shards, settings);
+        rig_connect(&e->client, &e->rig, RIG_PORT);
+        e->topic = rig_topic(&e->client, "t", 1);
+        if (shards == 1 || partition_shard(server_node(e->rig.server)->brokers[0], e->topic, 0) != 0) break;
+        effects_close(e); /* shard 0 hears of everything first: another one shall */
+    }
+    e->name = "t";
+    e->wall_ms = io_wall(sim_process_io(e->rig.process, 0)) - io_now(e->rig.io) / NS_PER_MS; /* each host has a clock of its own */
 }
 
 int16_t effects_try(struct effects *e, enum effects_level level, const char *key, const char *value) {
@@ -45,7 +50,7 @@ void effects_climb(const struct effects_ladder *ladder) {
     char lines[2048];
     snprintf(lines, sizeof lines, "%s%s%s%s%s", ladder->settings ? ladder->settings : "", ladder->key ? ladder->key : "", ladder->key ? "=" : "",
              ladder->key ? ladder->acting : "", ladder->key ? "\n" : "");
-    effects_open(&e, ladder->shards ? ladder->shards : 1, lines);
+    effects_open(&e, ladder->shards ? ladder->shards : 3, lines);
     if (!ladder->key) {
         expect(&e, ladder, "by default", false);
         effects_set(&e, LEVEL_TOPIC, ladder->topic_key, ladder->acting);
