@@ -2,7 +2,8 @@
 
 Everything here stands outside of the node: it knows what the clients were told, and looks whether that is still so.
   idem    idempotent producers, acks=all, retried until acknowledged: each record once, in order, where it was told
-  plain   acks=all with retries, not idempotent: nothing lost; it may come twice, and in another order where it was sent again
+  plain   acks=all with retries, one request in flight, not idempotent: nothing lost; it may come twice, but what was acknowledged
+          stands in the order in which it was sent
   once    acks=1 without retries: what was acknowledged is there, once
   table   compacted; an idempotent producer: of each key the last acknowledged record or a later one
   groups  a group with members that come and go, and offsets that are committed without one: never behind an acknowledged commit
@@ -398,6 +399,7 @@ class Load:
             before, self.log[where], begin = self.log[where], [], 0
         else:
             before, begin = None, self.verified[where]
+        check_order(where, acks)
         last, any_order = {}, set()
         for _, name, number in self.log[where]:
             last[name] = max(number, last.get(name, -1))
@@ -465,6 +467,16 @@ class Load:
             if last.get(key, -1) < number:
                 raise Wrong(f"{topic}-{partition}: the last record of {key} is {last.get(key)}, {number} was acknowledged")
         return count
+
+
+def check_order(where, acks):
+    """What a producer with one request in flight was told, one after the other, stands in that order, whatever lies between."""
+    last = {}
+    for offset in sorted(acks):
+        name, number = acks[offset]
+        if name[0] == "p" and number <= last.get(name, (-1, -1))[0]:
+            raise Wrong(f"{where[0]}-{where[1]}: {name}:{number} was acknowledged at {offset}, and {name}:{last[name][0]} before it at {last[name][1]}")
+        last[name] = (number, offset)
 
 
 def patiently(ask):
