@@ -170,18 +170,20 @@ struct partition *partition_find(struct broker *broker, struct uuid topic_id, pa
     return found ? MAP_ITEM(found, struct partition, node) : NULL;
 }
 
-/* Where a replica of this broker that has no log yet shall have it; NULL: nowhere, its directory has failed. Of a directory
- * that could not be read at the start not even the id is known: then what lies in none of the others may lie in it, and is
- * not made a second time. Only what was created in this life of the broker (each start begins a new epoch) surely is not. */
+/* Where a replica of this broker that has no log yet shall have it; NULL: nowhere, its directory has failed. While a directory
+ * could not be read at the start, what lies in none of the others may lie in it, and is not made a second time, not even where
+ * the metadata say that it is: it may have moved, and they were not told any more. Only what was created in this life of the
+ * broker (each start begins a new epoch) surely does not lie there. */
 static struct log_dir *place_for(const struct broker *broker, const struct image_partition *state, const char *topic) {
     struct log_dirs *dirs = broker->node->dirs;
     struct log_dir *dir = log_dirs_find(dirs, topic, state->index);
     int32_t replica = image_replica_index(state, broker->node->id);
-    if (!dir && replica >= 0) dir = log_dirs_by_id(dirs, image_directory(state, (uint32_t)replica));
     if (dir) return log_dir_is_online(dir) ? dir : NULL;
     bool is_new = state->leader_epoch == 0;
     for (uint32_t i = 0; i < log_dirs_count(dirs) && !is_new; i++)
         if (!log_dir_is_online(log_dirs_at(dirs, i))) return NULL;
+    if (replica >= 0) dir = log_dirs_by_id(dirs, image_directory(state, (uint32_t)replica));
+    if (dir) return log_dir_is_online(dir) ? dir : NULL;
     return log_dirs_emptiest(dirs);
 }
 
