@@ -28,7 +28,7 @@ struct client {
     uint64_t marked;
     enum kafka_error error;       /* the last that was not none */
     union {
-        struct { bool exists, verified; uint32_t topic, deletes_of; uint32_t verify_next; } admin;
+        struct { bool exists, verified; uint32_t topic, deletes_of; uint32_t verify_next; bool rested; } admin;
         struct {
             producer_id id;
             int16_t epoch;

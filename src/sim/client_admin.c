@@ -96,11 +96,81 @@ static void admin_delete(struct client *client) {
     client_call(client, API_DELETE_RECORDS, 0, 2, &request, 3000, admin_deleted);
 }
 
+/* ---- Moves between directories, also of what groups have committed */
+static void admin_moved(struct client *client, enum err err, const void *answer) {
+    const struct alter_replica_log_dirs_response *response = answer;
+    for (int32_t t = 0; err == ERR_NONE && t < response->results_count; t++) {
+        enum kafka_error error = (enum kafka_error)response->results[t].partitions[0].error_code;
+        client_note_error(client, error);
+        /* It moves elsewhere just now; or the offsets' topic is not there yet. */
+        if (error != KAFKA_REASSIGNMENT_IN_PROGRESS) client_unexpected(client, error);
+        client->done += error == KAFKA_NONE;
+    }
+    client_later(client, client_backoff(client), admin_next);
+}
+
+static void admin_move(struct client *client) {
+    struct clients *all = client->all;
+    bool offsets = random_chance(&all->random, 1, 4);
+    const char *dir = all->options.dirs[random_below(&all->random, all->options.dir_count)];
+    struct alter_replica_log_dirs_request request;
+    alter_replica_log_dirs_request_init(&request);
+    request.dirs = alter_replica_log_dirs_request_alter_replica_log_dir_array(&client->arena, 1);
+    request.dirs_count = 1;
+    request.dirs[0].path = span_of(dir, strlen(dir));
+    request.dirs[0].topics = alter_replica_log_dirs_request_alter_replica_log_dir_topic_array(&client->arena, 1);
+    request.dirs[0].topics_count = 1;
+    request.dirs[0].topics[0].name = offsets ? SPAN_LITERAL("__consumer_offsets") : TOPIC;
+    int32_t *partition = ARENA_ARRAY(&client->arena, 1, int32_t);
+    assert(partition);
+    *partition = offsets ? 0 : (int32_t)random_below(&all->random, all->options.partitions);
+    request.dirs[0].topics[0].partitions = partition;
+    request.dirs[0].topics[0].partitions_count = 1;
+    client_call(client, API_ALTER_REPLICA_LOG_DIRS, 1, 2, &request, 3000, admin_moved);
+}
+
+/* At the end: every partition of the topic is told once, and none is on its way any more. */
+static void admin_described(struct client *client, enum err err, const void *answer) {
+    const struct describe_log_dirs_response *response = answer;
+    struct clients *all = client->all;
+    uint32_t counts[HISTORY_PARTITIONS_MAX] = {0}, futures = 0;
+    for (int32_t d = 0; err == ERR_NONE && d < response->results_count; d++) {
+        const struct describe_log_dirs_response_describe_log_dirs_result *dir = &response->results[d];
+        client_note_error(client, (enum kafka_error)dir->error_code);
+        if (dir->error_code) err = ERR_IO; /* until a restart */
+        for (int32_t t = 0; t < dir->topics_count; t++)
+            for (int32_t p = 0; p < dir->topics[t].partitions_count; p++) {
+                const struct describe_log_dirs_response_describe_log_dirs_partition *at = &dir->topics[t].partitions[p];
+                futures += at->is_future_key;
+                if (span_equal(dir->topics[t].name, TOPIC) && !at->is_future_key) counts[at->partition_index]++;
+            }
+    }
+    for (uint32_t p = 0; err == ERR_NONE && p < all->options.partitions; p++)
+        SIM_CHECK(all->sim, counts[p] == 1, "dir", "partition %u is told to be in %u directories", p, counts[p]);
+    client->admin.rested = err == ERR_NONE && futures == 0;
+    client_later(client, client->admin.rested ? 1 : client_backoff(client), admin_next);
+}
+
+static void admin_describe(struct client *client) {
+    struct describe_log_dirs_request request;
+    describe_log_dirs_request_init(&request);
+    request.topics_count = -1;
+    client_call(client, API_DESCRIBE_LOG_DIRS, 1, 4, &request, 3000, admin_described);
+}
+
 void admin_next(struct client *client) {
     struct clients *all = client->all;
     client_begin(client);
+    if (all->verifying && all->options.dir_count > 1 && !client->admin.rested) {
+        admin_describe(client);
+        return;
+    }
     if (all->verifying) {
         admin_verify(client);
+        return;
+    }
+    if (client->admin.exists && all->options.dir_count > 1 && random_chance(&all->random, 1, 2)) {
+        admin_move(client);
         return;
     }
     if (client->admin.exists && all->options.deletes_records && random_chance(&all->random, 1, 2)) {

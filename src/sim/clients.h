@@ -17,6 +17,8 @@ struct clients_options {
     uint32_t batch_records_max;
     bool creates_topics;                  /* besides the one topic of the history */
     bool deletes_records;                 /* of its beginning                     */
+    const char *const *dirs;              /* the node's log directories: the admin moves partitions between them */
+    uint32_t dir_count;
     void (*acknowledged)(void *context, enum client_done what); /* a client was just told so */
     void *context;
 };

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NODE = 0, CLIENTS = 1, TEXT_BYTES = 4096 };
+enum { NODE = 0, CLIENTS = 1, TEXT_BYTES = 4096, SIM_NODE_DIRS_MAX = 3 };
 /* A sweep: a first life that is killed, so that the second has something to recover and to read from the disk; in that one
  * the n-th operation fails, after so long at the latest what is then dead in the process is told by a restart, and another
  * while later if it failed even then. */
@@ -38,6 +38,8 @@ struct world {
     struct sim_event sweep_kill;
     uint64_t met;                 /* operations of the disk, until it was healed of everything else */
     bool memory_failed;           /* in this life */
+    uint32_t dirs;
+    struct sim_event heal_dir;
 };
 
 struct program { /* inside of the process */
@@ -49,6 +51,7 @@ struct program { /* inside of the process */
     bool failed, stopped, clean;
 };
 
+static const char *const paths[SIM_NODE_DIRS_MAX] = {"/data", "/disk1", "/disk2"};
 static const char *const data_path = "/data";
 
 /* ---- What a sweep has met. Memory: what the thread was doing says it. A disk's operation: the file. */
@@ -79,7 +82,9 @@ static void on_sweep_kill(struct sim *sim, struct sim_event *event) {
 
 static void on_disk_error(void *context, unsigned operation, const char *path) {
     bool changes = operation & (SIM_DISK_WRITE | SIM_DISK_SYNC | SIM_DISK_NAMES | SIM_DISK_TRUNCATE | SIM_DISK_ALLOCATE);
-    const char *folder = path && strncmp(path, data_path, strlen(data_path)) == 0 ? path + strlen(data_path) + 1 : "";
+    const char *folder = "";
+    for (size_t d = 0; path && d < countof(paths); d++)
+        if (strncmp(path, paths[d], strlen(paths[d])) == 0 && path[strlen(paths[d])] == '/') folder = path + strlen(paths[d]) + 1;
     enum sweep_phase phase = PHASE_OTHER;
     if (strchr(folder, '/')) {
         bool is_internal = strncmp(folder, "__", 2) == 0;
@@ -164,8 +169,34 @@ static void on_answer(void *context, enum client_done what) {
     if (!sim_is_scheduled(&world->cut_after_answer)) sim_at(world->sim, &world->cut_after_answer, sim_now(world->sim), on_cut_after_answer);
 }
 
+/* ---- A directory that fails, alone: nothing works, nothing stays, it is full, cannot be changed, has no names any more, cannot
+ * be read. What lies in it is out of reach until a restart; the others go on. */
+static void on_heal_dir(struct sim *sim, struct sim_event *event) {
+    struct world *world = container_of(event, struct world, heal_dir);
+    for (uint32_t d = 0; d < world->dirs; d++) sim_disk_heal_path(sim_host_disk(world->cluster.nodes[NODE].host), paths[d]);
+}
+
+static void fail_dir(struct cluster_node *node, const struct fault *fault) {
+    static const struct { unsigned operations; int error; } shapes[] = {
+        {UINT32_MAX, -EIO}, {SIM_DISK_SYNC, -EIO}, {SIM_DISK_WRITE | SIM_DISK_ALLOCATE, -ENOSPC}, {SIM_DISK_WRITE | SIM_DISK_TRUNCATE | SIM_DISK_NAMES, -EIO},
+        {SIM_DISK_NAMES, -EIO}, {SIM_DISK_OPEN | SIM_DISK_READ, -EIO}};
+    struct world *world = node->cluster->owner;
+    if (world->dirs < 2 || sim_is_scheduled(&world->heal_dir)) return;
+    uint32_t dir = 1 + (uint32_t)(fault->b % (world->dirs - 1)), shape = (uint32_t)(fault->c % countof(shapes));
+    bool for_ever = fault->a % 3 > 0, whole = for_ever && (shapes[shape].operations & SIM_DISK_OPEN);
+    on_heal_dir(world->sim, &world->heal_dir);
+    sim_note(world->sim, "dir fails", dir, shape, for_ever);
+    sim_disk_fail(sim_host_disk(node->host), &(struct sim_disk_fault){.operations = shapes[shape].operations, .path_part = paths[dir], .skip = whole ? 0 : fault->a / 8 % 30,
+                  .times = for_ever ? 0 : 1, .error = shapes[shape].error});
+    sim_at(world->sim, &world->heal_dir, sim_now(world->sim) + fault->lasts, on_heal_dir);
+    if (fault->c / 16 % 3 != 0 || !node->process) return;
+    cluster_kill(node); /* so that the next start meets it */
+    cluster_restart_after(node, 10 * NS_PER_MS);
+}
+
 static void own_fault(struct cluster_node *node, const struct fault *fault) {
     struct world *world = node->cluster->owner;
+    if (fault->kind == FAULT_OWN_2) fail_dir(node, fault);
     if (fault->kind != FAULT_OWN_1) return;
     world->answers_left = 1 + (uint32_t)(fault->b % 3);
     static const enum client_done kinds[] = {CLIENT_COMMITTED, CLIENT_CREATED, CLIENT_DELETED, CLIENT_PRODUCED};
@@ -242,9 +273,10 @@ static void format(struct world *world) {
     struct cluster_node *node = &world->cluster.nodes[NODE];
     struct text why;
     char why_bytes[1024];
-    struct uuid directory = uuid_random(&world->random);
-    struct format_plan plan = {.node = 1, .cluster_id = SPAN_LITERAL("simulated-node-AAAAAAA"), .dirs = &data_path, .directory_ids = &directory,
-                               .dir_count = 1, .is_controller = true, .now = 1000};
+    struct uuid directories[SIM_NODE_DIRS_MAX];
+    for (uint32_t d = 0; d < world->dirs; d++) directories[d] = uuid_random(&world->random);
+    struct format_plan plan = {.node = 1, .cluster_id = SPAN_LITERAL("simulated-node-AAAAAAA"), .dirs = paths, .directory_ids = directories,
+                               .dir_count = world->dirs, .is_controller = true, .now = 1000};
     text_init(&why, why_bytes, sizeof why_bytes);
     enum err err = format_run(&plan, sim_host_files(node->host), sim_pool(world->sim), &why);
     SIM_CHECK(world->sim, err == ERR_NONE, "format", "formatting: %s: %s", err_name(err), why.bytes);
@@ -256,8 +288,9 @@ static void write_properties(struct world *world) {
     struct text text;
     text_init(&text, world->properties, sizeof world->properties);
     text_add(&text, "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@10.0.0.1:9093\ncontroller.listener.names=CONTROLLER\n"
-                    "listeners=PLAINTEXT://10.0.0.1:9092,CONTROLLER://10.0.0.1:9093\ninter.broker.listener.name=PLAINTEXT\nlog.dirs=%s\n"
-                    "offsets.topic.replication.factor=1\n", data_path);
+                    "listeners=PLAINTEXT://10.0.0.1:9092,CONTROLLER://10.0.0.1:9093\ninter.broker.listener.name=PLAINTEXT\nlog.dirs=%s%s%s\n"
+                    "offsets.topic.replication.factor=1\n", data_path, world->dirs > 1 ? ",/disk1" : "", world->dirs > 2 ? ",/disk2" : "");
+    if (world->dirs > 1) text_add(&text, "file.delete.delay.ms=100\n");
     /* Nothing may be forgotten because a clock jumps. */
     text_add(&text, "log.retention.ms=-1\noffsets.retention.minutes=100000000\nproducer.id.expiration.ms=2147483647\n"
                     "log.message.timestamp.before.max.ms=9223372036854775807\nlog.message.timestamp.after.max.ms=9223372036854775807\n");
@@ -333,6 +366,33 @@ static void stop_in_order(struct world *world) {
     sim_process_end(process);
 }
 
+/* After all moves have ended and the node has stopped: every partition has one folder, in one of the directories. */
+struct folders { struct world *world; uint32_t counts[HISTORY_PARTITIONS_MAX]; };
+
+static bool ends_with(const char *name, const char *ending) {
+    size_t size = strlen(name), end = strlen(ending);
+    return size > end && strcmp(name + size - end, ending) == 0;
+}
+
+static void see_folder(void *context, const char *name, bool is_directory) {
+    struct folders *folders = context;
+    struct world *world = folders->world;
+    unsigned partition;
+    if (!is_directory || ends_with(name, "-stray")) return;
+    SIM_CHECK(world->sim, !ends_with(name, "-future"), "dir", "at the end there is %s", name);
+    char expected[16];
+    if (sscanf(name, "t-%u", &partition) != 1 || partition >= world->options.partitions) return;
+    snprintf(expected, sizeof expected, "t-%u", partition);
+    if (strcmp(name, expected) == 0) folders->counts[partition]++;
+}
+
+static void check_folders(struct world *world) {
+    struct folders folders = {.world = world};
+    for (uint32_t d = 0; d < world->dirs; d++) sim_disk_peek_names(sim_host_disk(world->cluster.nodes[NODE].host), paths[d], see_folder, &folders);
+    for (uint32_t p = 0; p < world->options.partitions && world->sweep == SWEEP_NONE; p++)
+        SIM_CHECK(world->sim, folders.counts[p] <= 1, "dir", "at the end partition %u has %u folders", p, folders.counts[p]);
+}
+
 static void node_run(struct run *run, enum sweep sweep) {
     struct world *world = POOL_NEW(sim_pool(run->sim), struct world);
     assert(world);
@@ -343,6 +403,8 @@ static void node_run(struct run *run, enum sweep sweep) {
     random_seed(&world->random, sim_fork_seed(run->sim));
     bool swept = sweep != SWEEP_NONE; /* everybody is there */
     uint32_t shards = (uint32_t)run_setting(run, "shards", swept ? 2 : 1, swept ? 2 : 3);
+    world->dirs = swept ? 2 : 1;
+    if (!swept && run_chance(run, "has_dirs", 67)) world->dirs = (uint32_t)run_setting(run, "dirs", 2, SIM_NODE_DIRS_MAX);
     write_properties(world);
     world->options = (struct clients_options){
         .run = run, .server_host = NODE, .partitions = (uint32_t)run_setting(run, "partitions", 1, 6), .producers = (uint32_t)run_setting(run, "producers", 1, 4),
@@ -352,6 +414,8 @@ static void node_run(struct run *run, enum sweep sweep) {
     world->history = history_new(run->sim, world->options.partitions, !world->page_cache);
     world->options.history = world->history;
     world->options.acknowledged = on_answer;
+    world->options.dirs = paths;
+    world->options.dir_count = world->dirs;
     world->options.context = world;
     cluster_init(&world->cluster, run, 2, shards, 0);
     world->cluster.owner = world;
@@ -360,12 +424,14 @@ static void node_run(struct run *run, enum sweep sweep) {
     world->cluster.own_fault = own_fault;
     world->cluster.clock_step_max_ms = 3600000;
     world->cluster.nodes[CLIENTS].immune = true;
+    sim_disk_set_devices(sim_host_disk(world->cluster.nodes[NODE].host));
     format(world);
     static const uint32_t weights[FAULT_KINDS] = {
         [FAULT_KILL] = 10, [FAULT_POWER] = 15, [FAULT_DISK_CUT] = 30, [FAULT_CUT_ONE_WAY] = 6, [FAULT_CUT_NODE] = 6, [FAULT_RESET] = 15,
         [FAULT_PAUSE] = 6, [FAULT_SLOW_WIRE] = 4, [FAULT_CLOCK_STEP] = 4, [FAULT_CLOCK_RATE] = 4, [FAULT_DISK_FULL] = 4, [FAULT_DISK_SYNC] = 4,
         [FAULT_DISK_WRITE] = 4, [FAULT_DISK_READ] = 3, [FAULT_DISK_SLOW] = 5, [FAULT_OWN_1] = 30};
     memcpy(run->weights, weights, sizeof weights);
+    if (world->dirs > 1) run->weights[FAULT_OWN_2] = 25;
     run->pause_min = 300 * NS_PER_MS;
     run->pause_max = 4 * NS_PER_S;
     run->lasts_max = 5 * NS_PER_S;
@@ -376,6 +442,7 @@ static void node_run(struct run *run, enum sweep sweep) {
     else if (sim_run_until(run->sim, SWEEP_FIRST)) on_sweep_kill(run->sim, &world->sweep_kill);
     if (sweep == SWEEP_NONE ? run_faults_end(run) : sim_run_until(run->sim, SWEEP_FIRST + SWEEP_LASTS)) {
         world->late = swept;
+        sim_cancel(run->sim, &world->heal_dir);
         if (node->process && disk_was_at_fault(world)) cluster_kill(node); /* what failed stays failed in that process */
         heal(world);
         clients_mark(world->clients);
@@ -384,12 +451,14 @@ static void node_run(struct run *run, enum sweep sweep) {
         if (!sim_has_failed(run->sim) && !sim_run_while_not(run->sim, is_verified, world, RUN_LIVE_WITHIN) && !sim_has_failed(run->sim))
             say_not_live(world, "verify");
         if (!sim_has_failed(run->sim)) stop_in_order(world);
+        if (!sim_has_failed(run->sim) && world->dirs > 1) check_folders(world);
     }
     if (sim_has_failed(run->sim)) return;
     if (sweep == SWEEP_MEMORY && run->phase) sim_count(run->sim)->faults++; /* for the report: it was reached */
     sim_cancel(run->sim, &world->end_process);
     sim_cancel(run->sim, &world->sweep_kill);
     sim_cancel(run->sim, &world->cut_after_answer);
+    sim_cancel(run->sim, &world->heal_dir);
     cluster_destroy(&world->cluster);
     history_free(world->history);
     pool_free(sim_pool(run->sim), world, sizeof *world);
