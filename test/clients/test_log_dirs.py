@@ -316,3 +316,33 @@ def test_a_move_goes_on_after_a_start(two, stop):
             break
         time.sleep(0.05)
     assert left == ["t-0"]
+
+
+def test_the_metadata_log_apart(tmp_path):
+    """metadata.log.dir beside log.dirs: it is not told, nothing can be moved into it, and eight partitions, over a stop and a
+    kill, lie in log.dirs and nowhere else, where Apache Kafka would look for them."""
+    data, more, apart = tmp_path / "data", tmp_path / "more", tmp_path / "apart"
+    formatted = Node(apart).start()
+    formatted.stop()
+    (apart / "old-0").mkdir()
+    node = Node(apart, ["--override", f"log.dirs={data},{more}", "--override", f"metadata.log.dir={apart}"]).start()
+    connection = Connection(node.port)
+    create(connection, "t", 8)
+    for partition in range(8):
+        produce(connection, "t", partition, batch([b"x"]))
+    answer = connection.ask("AlterReplicaLogDirs", 2, Dirs=[{"Path": str(apart), "Topics": [{"Name": "t", "Partitions": [0]}]}])
+    assert answer["Results"][0]["Partitions"][0]["ErrorCode"] == 57  # LOG_DIR_NOT_FOUND
+    for end in (node.stop, node.kill):
+        described = describe(connection, 4, None)
+        assert set(described) == {str(data), str(more)}
+        assert len(places(described)) == 8
+        assert sorted(path.name for path in apart.iterdir() if path.is_dir()) == ["__cluster_metadata-0", "old-0"]
+        connection.close()
+        end()
+        assert not (apart / ".kafka_cleanshutdown").exists()
+        node.start()
+        connection = Connection(node.port)
+        for partition in range(8):
+            produce(connection, "t", partition, batch([b"y"]))
+    connection.close()
+    node.stop()
