@@ -93,6 +93,7 @@ TEST(log_move_ends_with_its_target) {
             rests(b, l.log);
             bool stayed_there = log_dir_of(l.log) == from; /* else its last job was under way */
             stayed += stayed_there;
+            assert_true(stayed_there || turns > 0);
             if (stayed_there) fill(b, &l, 2);
         }
         bench_stop(b);

@@ -361,3 +361,41 @@ TEST(disk_survives_random_work_and_repeats_it) {
         assert_true(hash != random_work(seed + 1000000));
     }
 }
+
+/* Two directories in the root, each a device: a sync of one file system keeps what was written there and nothing of the other,
+ * a name does not go from one to the other, and what fails in one is heard of with its path. */
+static void hear(void *context, const char *path) { *(uint32_t *)context += path && strncmp(path, "/b", 2) == 0; }
+
+TEST(disk_devices_are_apart) {
+    struct sim *sim = sim_new(1);
+    struct sim_disk *disk = sim_disk_new(sim, 0, 0);
+    sim_disk_set_devices(disk);
+    struct sim_disk_user *user = sim_disk_user_new(disk);
+    struct io_files files = sim_disk_files(user);
+    struct io_file *a, *b;
+    uint32_t heard = 0;
+    assert_int_equal(files.vtable->make_directory(files.self, "/a"), 0);
+    assert_int_equal(files.vtable->make_directory(files.self, "/b"), 0);
+    assert_int_equal(files.vtable->sync_directory(files.self, "/"), 0);
+    assert_int_equal(files.vtable->open(files.self, &a, "/a/x", IO_READ | IO_WRITE | IO_CREATE), 0);
+    assert_int_equal(files.vtable->open(files.self, &b, "/b/x", IO_READ | IO_WRITE | IO_CREATE), 0);
+    assert_int_equal(files.vtable->write(files.self, a, "1", 1, 0), 1);
+    assert_int_equal(files.vtable->write(files.self, b, "1", 1, 0), 1);
+    assert_int_equal(files.vtable->sync_file_system(files.self, "/a"), 0);
+    assert_int_equal(sim_disk_peek_durable_size(disk, "/a/x"), 1);
+    assert_true(sim_disk_peek_durable_size(disk, "/b/x") < 0);
+    assert_int_equal(files.vtable->rename(files.self, "/a/x", "/b/y"), -EXDEV);
+    sim_disk_on_fault(disk, hear, &heard);
+    static const char part[] = "/b";
+    sim_disk_fail(disk, &(struct sim_disk_fault){.operations = SIM_DISK_SYNC, .path_part = part, .error = -EIO});
+    assert_int_equal(files.vtable->sync_file_system(files.self, "/b"), -EIO);
+    assert_int_equal(files.vtable->sync_file_system(files.self, "/a"), 0);
+    assert_int_equal(heard, 1);
+    sim_disk_heal_path(disk, part);
+    assert_int_equal(files.vtable->sync_data(files.self, b), 0);
+    io_file_drop(a);
+    io_file_drop(b);
+    sim_disk_user_free(user);
+    sim_disk_free(disk);
+    sim_free(sim);
+}
