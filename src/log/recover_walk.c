@@ -146,6 +146,7 @@ static enum err walk(struct recovery *r, struct segment *segment, uint64_t posit
     bool did;
     enum err err = scan_init(&scan, r->files, segment->file, position, segment->size, true, r->in->work_pool);
     scan.ordered = true;
+    if (position == 0) scan.next = segment->base; /* its name says so: the batch behind the first one may be a torn write */
     bool known_by_index = known;
     while (!err && !(err = scan_next(&scan, &batch))) {
         log_offset last = batch_last_offset(&batch.batch);
