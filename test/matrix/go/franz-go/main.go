@@ -260,7 +260,10 @@ func resume(c rule.Call) rule.Answer {
 
 func static(c rule.Call) rule.Answer {
 	seen := &rule.Seen{}
-	one, two := join(c, seen, kgo.InstanceID("one")), join(c, seen, kgo.InstanceID("two"))
+	one := join(c, seen, kgo.InstanceID("one"))
+	// The first is the group's leader: a leader that comes back has this library join once more, which all hear of.
+	rule.Until("the first has all partitions", func() bool { return one.Count() == 4 })
+	two := join(c, seen, kgo.InstanceID("two"))
 	rule.Until("both have two partitions", func() bool { return one.Count() == 2 && two.Count() == 2 })
 	before := two.sorted()
 	one.mutex.Lock()
